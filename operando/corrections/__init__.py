@@ -1,0 +1,1 @@
+"""What happens to a spectrum before it is measured."""

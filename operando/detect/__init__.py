@@ -1,0 +1,1 @@
+"""From observables to events: what changed, when, and how sure we are."""

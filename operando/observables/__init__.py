@@ -1,0 +1,1 @@
+"""Numbers per exposure, each with its sigma and its assessment."""

@@ -1,0 +1,1 @@
+"""Synthetic experiments with known truth, written in real instrument formats."""
