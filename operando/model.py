@@ -42,7 +42,19 @@ FRAME_FLAGS: dict[str, int] = {
     "regridded": 8,
     "clock_suspect": 16,
 }
-"""`frame_flag`: what is wrong with a frame itself. Bits 1 and 2 mean that the frame is all NaN."""
+"""`frame_flag`: what is wrong with a frame itself; an unreadable frame is all NaN.
+
+`truncated`: shorter than its series, the missing part is NaN. `nonfinite`: more missing points than
+the series usually has. `regridded`: interpolated linearly onto the axis of the series (no fault).
+"""
+
+FAULTS = (
+    FRAME_FLAGS["unreadable"]
+    | FRAME_FLAGS["truncated"]
+    | FRAME_FLAGS["nonfinite"]
+    | FRAME_FLAGS["clock_suspect"]
+)
+"""The bits of `frame_flag` that make a run partial."""
 
 ALIGNMENT_FLAGS: dict[str, int] = {
     "outside": 1,

@@ -1,0 +1,100 @@
+"""Lazy loading of many small files: a block of frames is one dask task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from operando.errors import ReadError
+from operando.reading.registry import load
+from operando_readers._reader import File
+
+Array = npt.NDArray[np.float64]
+
+BLOCK_BYTES = 16 << 20
+BLOCK_FRAMES = 256
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where one exposure stands: the file, and its place in that file."""
+
+    file: File
+    index: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the frames of a series have in common."""
+
+    axis: str
+    grid: Array
+    variables: tuple[str, ...]
+
+
+def stack(
+    frames: Sequence[Frame], layout: Layout, *, format: str, options: Mapping[str, Any]
+) -> dict[str, da.Array]:
+    """Return one lazy (time, axis) array per variable; nothing is read before it is computed.
+
+    A frame on another axis is interpolated linearly onto the grid of the series, NaN beyond its
+    ends; a frame that cannot be read is NaN. `operando.reading.series` has flagged both already.
+    """
+    width = layout.grid.size
+    each = max(1, min(BLOCK_FRAMES, BLOCK_BYTES // (8 * width * len(layout.variables))))
+    pieces: dict[str, list[da.Array]] = {name: [] for name in layout.variables}
+    for first in range(0, len(frames), each):
+        block = tuple(frames[first : first + each])
+        task = dask.delayed(load_block, pure=True)(block, layout, format, dict(options))
+        for row, name in enumerate(layout.variables):
+            piece = da.from_delayed(task[row], (len(block), width), np.float64)
+            pieces[name].append(piece)
+    return {name: da.concatenate(parts) for name, parts in pieces.items()}
+
+
+def load_block(
+    frames: Sequence[Frame], layout: Layout, format: str, options: Mapping[str, Any]
+) -> list[Array]:
+    """Read the frames of one block: a (frame, axis) array per variable of the layout."""
+    out = [np.full((len(frames), layout.grid.size), np.nan) for _ in layout.variables]
+    cache: tuple[File, xr.Dataset | None] | None = None
+    for row, frame in enumerate(frames):
+        if cache is None or cache[0] != frame.file:
+            cache = (frame.file, _load_or_none(frame.file, format, options))
+        dataset = cache[1]
+        if dataset is None:
+            continue
+        axis = dataset[layout.axis].values
+        for values, name in zip(out, layout.variables, strict=True):
+            if name in dataset:
+                values[row] = onto(layout.grid, axis, dataset[name].values[frame.index])
+    return out
+
+
+def same_grid(axis: Array, grid: Array) -> bool:
+    """Whether an axis is the grid of the series up to rounding."""
+    return axis.shape == grid.shape and bool(np.allclose(axis, grid, rtol=1e-9, atol=0.0))
+
+
+def onto(grid: Array, axis: Array, values: Array) -> Array:
+    """Return `values` on `grid`: unchanged on the same axis, else linear between its points.
+
+    Beyond its ends, and between points of which one is NaN, the result is NaN.
+    """
+    if same_grid(axis, grid):
+        return np.asarray(values, np.float64)
+    return np.asarray(np.interp(grid, axis, values, left=np.nan, right=np.nan), np.float64)
+
+
+def _load_or_none(file: File, format: str, options: Mapping[str, Any]) -> xr.Dataset | None:
+    try:
+        return load(file, format=format, options=options)
+    except ReadError:
+        return None

@@ -1,0 +1,70 @@
+"""From what a user names (a file, folder, glob or zip) to the files it stands for."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from operando.errors import ReadError
+from operando_readers._reader import File, FormatError, members, natural_key
+
+Named = str | Path | Sequence[str | Path]
+
+
+def expand(path: Named) -> list[File]:
+    """List the files that `path` stands for, in natural order (scan 2 before scan 10).
+
+    Parameters
+    ----------
+    path
+        A file; a folder (searched recursively); a glob; a zip, of which every member counts, or
+        ``archive.zip!pattern``; or a sequence of these. Hidden files and resource forks are left
+        out.
+
+    Raises
+    ------
+    ReadError
+        Nothing is there.
+    """
+    if isinstance(path, str | Path):
+        return _expand_one(str(path))
+    return list(dict.fromkeys(file for entry in path for file in _expand_one(str(entry))))
+
+
+def _expand_one(entry: str) -> list[File]:
+    name, _, pattern = entry.partition("!")
+    if name.lower().endswith(".zip") and Path(name).is_file():
+        return _members(Path(name), pattern or "*")
+    target = Path(entry)
+    if target.is_dir():
+        found = [File(item) for item in _visible(target, target.rglob("*"))]
+    elif target.is_file():
+        found = [File(target)]
+    else:
+        found = [File(Path(item)) for item in glob.glob(entry, recursive=True)]
+        found = [file for file in found if file.path.is_file() and file.name[0] != "."]
+    if not found:
+        raise ReadError(f"{entry}: no such file; give a file, a folder, a glob or a zip")
+    return sorted(found, key=lambda file: natural_key(str(file)))
+
+
+def _visible(root: Path, items: Iterable[Path]) -> list[Path]:
+    return [
+        item
+        for item in items
+        if item.is_file()
+        and not any(
+            part.startswith(".") or part == "__MACOSX" for part in item.relative_to(root).parts
+        )
+    ]
+
+
+def _members(archive: Path, pattern: str) -> list[File]:
+    try:
+        found = members(archive, pattern)
+    except FormatError as error:
+        raise ReadError(str(error)) from error
+    if not found:
+        raise ReadError(f"{archive}!{pattern}: no such member in the zip")
+    return found

@@ -1,0 +1,298 @@
+"""Join the files of a frame technique into one lazy series in UTC."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from operando import clocks
+from operando.errors import ClockError, ReadError, RequestError
+from operando.model import FRAME_FLAGS, axes_of, flag_attributes, signal_of
+from operando.reading import sidecar
+from operando.reading.blocks import Frame, Layout, onto, same_grid, stack
+from operando.reading.registry import load
+from operando.reading.times import Declared, Placed, by_index, by_mtime, place
+from operando_readers._reader import File
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass
+class _Seen:
+    """What one pass over a file leaves behind: its times, its axis, its faults; no frame data."""
+
+    file: File
+    placed: Placed | None
+    count: int
+    axes: dict[str, Array] = field(default_factory=dict)
+    missing: npt.NDArray[np.int64] | None = None
+    truncated: bool = False
+    position: npt.NDArray[np.str_] | None = None
+    lazy: xr.Dataset | None = None
+    template: xr.Dataset | None = None
+
+
+def join_frames(
+    files: Sequence[File],
+    *,
+    format: str,
+    options: Mapping[str, Any],
+    declared: Declared,
+    position: re.Pattern[str] | None,
+) -> xr.Dataset:
+    """Return all frames ordered by mid-exposure.
+
+    A file that cannot be read stays as a NaN frame where its time is known (from a log or by
+    index) and is quarantined, counted in `attrs["problems"]`, where it is not.
+
+    Raises
+    ------
+    ReadError
+        No file can be read.
+    ClockError
+        No time, or no zone.
+    """
+    log = sidecar.rows(declared.log) if declared.log is not None else None
+    problems: list[dict[str, str]] = []
+    seen = [
+        _scan(file, format=format, options=options, declared=declared, log=log, problems=problems)
+        for file in files
+    ]
+    good = [item for item in seen if item.axes]
+    if not good:
+        raise ReadError("; ".join(problem["reason"] for problem in problems[:3]))
+    _place_by_order(seen, declared)
+    kept = [item for item in seen if item.placed is not None and (item.axes or item.count)]
+    if good[0].lazy is not None:
+        kept = _of_one_size(kept, problems)
+        dataset = _volumes(kept)
+    else:
+        dataset = _patterns(kept, good[0], format=format, options=options)
+    dataset = _with_positions(dataset, kept, position)
+    dataset = _ordered(dataset)
+    facts = next(item.placed.facts for item in good if item.placed is not None)
+    clocks.check_plausible(
+        dataset["time_start"].values, dataset["time_end"].values, where=str(files[0])
+    )
+    dataset.attrs.update(
+        source_files=json.dumps([str(item.file) for item in kept]),
+        problems=json.dumps(problems),
+        clock=json.dumps(
+            {**facts, "offset_s": declared.clock_offset_s, "drift_ppm": declared.drift_ppm}
+        ),
+    )
+    return dataset
+
+
+def _scan(
+    file: File,
+    *,
+    format: str,
+    options: Mapping[str, Any],
+    declared: Declared,
+    log: list[sidecar.Row] | None,
+    problems: list[dict[str, str]],
+) -> _Seen:
+    """Read a file for what it is, and keep its times and faults only."""
+    by_order = declared.first is not None or declared.stamps == "mtime"
+    try:
+        dataset = load(file, format=format, options=options)
+    except ReadError as error:
+        problems.append({"file": str(file), "reason": str(error)})
+        try:
+            placed = None if by_order else place(file, None, declared=declared, log=log)
+        except (ClockError, ReadError):
+            return _Seen(file, None, 0)
+        return _Seen(file, placed, 1)
+    try:
+        placed = None if by_order else place(file, dataset, declared=declared, log=log)
+    except ReadError as error:  # the log does not know this file
+        problems.append({"file": str(file), "reason": str(error)})
+        return _Seen(file, None, 0)
+    axes = {name: dataset[name].values.astype(np.float64) for name in axes_of(dataset)}
+    signal = signal_of(dataset)
+    lazy = isinstance(signal.data, da.Array)
+    item = _Seen(file, placed, dataset.sizes["time"], axes)
+    if dataset.attrs.get("truncated"):
+        item.truncated = True
+        problems.append({"file": str(file), "reason": str(dataset.attrs["truncated"])})
+    if "position" in dataset.coords:
+        item.position = dataset["position"].values.astype(str)
+    if lazy:
+        item.lazy = dataset
+    else:
+        item.missing = np.count_nonzero(~np.isfinite(signal.values), axis=-1).reshape(item.count)
+        # One frame of the file is enough to know its variables and attributes.
+        item.template = dataset.isel(time=slice(0, 1))
+    return item
+
+
+def _place_by_order(seen: Sequence[_Seen], declared: Declared) -> None:
+    """Give times to files in their order, by index or by when they were written."""
+    if declared.first is None and declared.stamps == "file":
+        return
+    for item in seen:
+        item.count = item.count or 1
+    if declared.stamps == "mtime":
+        if any(item.count != 1 for item in seen):
+            raise ClockError("stamps = 'mtime': needs one frame a file")
+        placed = by_mtime([item.file for item in seen], declared=declared)
+    else:
+        total = sum(item.count for item in seen)
+        placed = by_index(total, declared=declared, where=str(seen[0].file))
+    at = 0
+    for item in seen:
+        part = slice(at, at + item.count)
+        item.placed = Placed(placed.start[part], placed.mid[part], placed.end[part], placed.facts)
+        at += item.count
+
+
+def _patterns(
+    kept: Sequence[_Seen], first: _Seen, *, format: str, options: Mapping[str, Any]
+) -> xr.Dataset:
+    """Stack small files lazily on the most common grid of the series."""
+    template = first.template
+    if template is None:
+        raise ReadError(f"{first.file}: nothing to stack")
+    [axis] = axes_of(template)
+    grid = _common_grid([item.axes[axis] for item in kept if item.axes])
+    names = tuple(str(name) for name in template.data_vars if template[name].dims == ("time", axis))
+    frames = [Frame(item.file, row) for item in kept for row in range(item.count)]
+    arrays = stack(frames, Layout(axis, grid, names), format=format, options=options)
+    dataset = xr.Dataset(
+        {name: (("time", axis), array, template[name].attrs) for name, array in arrays.items()},
+        {axis: (axis, grid, template[axis].attrs), **_times(kept)},
+        _attributes(template),
+    )
+    flag = np.concatenate([_flags(item, axis, grid) for item in kept])
+    missing = np.concatenate(
+        [np.zeros(item.count, int) if item.missing is None else item.missing for item in kept]
+    )
+    usual = np.median(missing)
+    flag[missing > usual] |= FRAME_FLAGS["nonfinite"]
+    return _with_flags(dataset, flag)
+
+
+def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
+    flag = np.zeros(item.count, np.int32)
+    if not item.axes:
+        return flag | np.int32(FRAME_FLAGS["unreadable"])
+    own = item.axes[axis]
+    if not same_grid(own, grid):
+        flag |= FRAME_FLAGS["regridded"]
+        # An axis that stops early is a file that was cut; a jittering encoder is not.
+        lost = np.count_nonzero(~np.isfinite(onto(grid, own, own)))
+        if item.truncated or lost > max(5, 0.02 * grid.size):
+            flag |= FRAME_FLAGS["truncated"]
+    return flag
+
+
+def _of_one_size(kept: Sequence[_Seen], problems: list[dict[str, str]]) -> list[_Seen]:
+    """Keep the volumes that have the size of the first; the others are quarantined."""
+    readable = [item for item in kept if item.lazy is not None]
+    first = readable[0].axes
+    same = []
+    for item in readable:
+        if all(same_grid(item.axes[name], first[name]) for name in first):
+            same.append(item)
+        else:
+            sizes = {name: axis.size for name, axis in item.axes.items()}
+            reason = f"{item.file}: size {sizes} or voxel differs from the first volume"
+            problems.append({"file": str(item.file), "reason": reason})
+    return same
+
+
+def _volumes(kept: Sequence[_Seen]) -> xr.Dataset:
+    """Concatenate volumes that are lazy already."""
+    datasets = [item.lazy for item in kept if item.lazy is not None]
+    template = datasets[0]
+    axes = axes_of(template)
+    variables = {
+        str(name): (
+            ("time", *axes),
+            da.concatenate([dataset[name].data for dataset in datasets]),
+            template[name].attrs,
+        )
+        for name in template.data_vars
+        if template[name].dims == ("time", *axes)
+    }
+    dataset = xr.Dataset(
+        variables,
+        {**{name: template[name].variable for name in axes}, **_times(kept)},
+        _attributes(template),
+    )
+    return _with_flags(dataset, np.zeros(dataset.sizes["time"], np.int32))
+
+
+def _times(kept: Sequence[_Seen]) -> dict[str, Any]:
+    placed = [item.placed for item in kept if item.placed is not None]
+    index = np.concatenate(
+        [np.full(item.count, number, np.int32) for number, item in enumerate(kept)]
+    )
+    return {
+        "time": ("time", np.concatenate([part.mid for part in placed])),
+        "time_start": ("time", np.concatenate([part.start for part in placed])),
+        "time_end": ("time", np.concatenate([part.end for part in placed])),
+        "file_index": ("time", index, {"units": "1", "long_name": "file of the frame"}),
+    }
+
+
+def _with_positions(
+    dataset: xr.Dataset, kept: Sequence[_Seen], pattern: re.Pattern[str] | None
+) -> xr.Dataset:
+    if pattern is None and not any(item.position is not None for item in kept):
+        return dataset
+    names: list[str] = []
+    for item in kept:
+        if pattern is not None:
+            match = pattern.search(item.file.name)
+            if match is None:
+                raise RequestError(f"position: {pattern.pattern!r} is not in {item.file.name!r}")
+            names += [match[1]] * item.count
+        else:
+            names += [""] * item.count if item.position is None else list(item.position)
+    return dataset.assign_coords(position=("time", np.array(names, dtype=str)))
+
+
+def _with_flags(dataset: xr.Dataset, flag: npt.NDArray[np.int32]) -> xr.Dataset:
+    attrs = {**flag_attributes(FRAME_FLAGS), "long_name": "what is wrong with the frame"}
+    return dataset.assign_coords(frame_flag=("time", flag.astype(np.int32), attrs))
+
+
+def _ordered(dataset: xr.Dataset) -> xr.Dataset:
+    """Sort by mid-exposure; a stamp that occurs twice is moved by 1 ns so that time can index."""
+    start, end = dataset["time_start"].values, dataset["time_end"].values
+    order = np.lexsort((end, start, dataset["time"].values))
+    dataset = dataset.isel(time=order) if np.any(np.diff(order) != 1) else dataset
+    time = dataset["time"].values.astype(np.int64)
+    rank = np.arange(time.size)
+    strictly = np.maximum.accumulate(time - rank) + rank
+    dataset = dataset.assign_coords(time=("time", strictly.astype("datetime64[ns]")))
+    flag = dataset["frame_flag"].values.copy()
+    flag[_overlapping(dataset)] |= FRAME_FLAGS["clock_suspect"]
+    return dataset.assign_coords(frame_flag=("time", flag, dataset["frame_flag"].attrs))
+
+
+def _overlapping(dataset: xr.Dataset) -> npt.NDArray[np.bool_]:
+    return clocks.overlapping(dataset["time_start"].values, dataset["time_end"].values)
+
+
+def _common_grid(axes: Sequence[Array]) -> Array:
+    """Return the first axis of the most common length: a cut file must not set the grid."""
+    length, _ = Counter(axis.size for axis in axes).most_common(1)[0]
+    return next(axis for axis in axes if axis.size == length)
+
+
+def _attributes(template: xr.Dataset) -> dict[str, Any]:
+    attrs = {key: value for key, value in template.attrs.items() if key != "truncated"}
+    attrs["original_metadata"] = json.dumps(attrs.get("original_metadata", {}), default=str)
+    return attrs

@@ -1,0 +1,172 @@
+"""Say what is in a file or folder before anybody has to declare anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from operando.errors import ContractError, ReadError, UnknownFormatError
+from operando.model import axes_of
+from operando.reading.files import Named, expand
+from operando.reading.registry import formats, load, recognise
+from operando_readers._reader import File
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What one format contributes to a file or folder."""
+
+    format: str
+    technique: str
+    files: tuple[File, ...]
+    frames: int
+    """Exposures, or rows of a log."""
+    first: str | None
+    """Earliest stamp as written in the files, without conversion."""
+    last: str | None
+    zone: str | None
+    """The zone the files state; None means that it must be declared."""
+    clock: str
+    """Where the stamps come from: header, column, sidecar or none."""
+    marks: str
+    axes: dict[str, tuple[float, float, str]]
+    """Axis -> (lowest, highest, unit)."""
+    positions: tuple[str, ...]
+    problems: tuple[str, ...]
+    facts: dict[str, Any]
+    """What else the files state: element, edge, wavelength ..."""
+
+    def __str__(self) -> str:
+        """Return one readable block."""
+        span = f"{self.first} .. {self.last}" if self.first else "no time in the files"
+        zone = self.zone or "no zone: declare tz"
+        axes = ", ".join(f"{n} {a:g} .. {b:g} {u}" for n, (a, b, u) in self.axes.items())
+        lines = [
+            f"{self.format} ({self.technique}): {len(self.files)} files, {self.frames} "
+            + ("rows" if self.technique == "electrochemistry" else "frames"),
+            f"  time       {span} ({zone if self.first else 'declare log, first or stamps'})",
+            f"  clock      {self.clock}, marks {self.marks}",
+        ]
+        if axes:
+            lines.append(f"  axes       {axes}")
+        if self.positions:
+            lines.append(f"  positions  {', '.join(self.positions)}")
+        lines += [f"  {name:<10} {value}" for name, value in self.facts.items()]
+        lines += [f"  problem    {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+
+def inspect(
+    path: Named, *, format: str | None = None, options: Mapping[str, Any] | None = None
+) -> list[Inspection]:
+    """Look at every file under `path` and report each format found; nothing needs declaring.
+
+    Parameters
+    ----------
+    path
+        As for `read`.
+    format
+        Take every file for this format.
+    options
+        Options of that reader.
+
+    Returns
+    -------
+    list of Inspection
+        One per format, in the order of the file names.
+
+    Raises
+    ------
+    ReadError
+        Nothing is there.
+    UnknownFormatError
+        No file is of a known format.
+    """
+    groups: dict[str, list[File]] = {}
+    found = expand(path)
+    for file in found:
+        name = format or recognise(file)
+        if name is not None:
+            groups.setdefault(name, []).append(file)
+    if not groups:
+        raise UnknownFormatError(
+            f"{found[0]}: no reader recognises it; known are {', '.join(sorted(formats()))}"
+        )
+    return [_inspect_group(name, files, options or {}) for name, files in groups.items()]
+
+
+def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> Inspection:
+    reader = formats()[name]
+    files = reader.collect(files) if reader.collect else files
+    problems: list[str] = []
+    spans: list[tuple[np.datetime64, np.datetime64]] = []
+    positions: set[str] = set()
+    clock: dict[str, Any] = {"zone": None, "source": "none", "marks": "unknown"}
+    axes: dict[str, tuple[float, float, str]] = {}
+    facts: dict[str, Any] = {}
+    frames = 0
+    for file in files:
+        try:
+            dataset = load(file, format=name, options=options)
+        except ReadError as error:
+            problems.append(str(error))
+            continue
+        frames += dataset.sizes["time"]
+        clock = dict(dataset.attrs["clock"])
+        if span := _span(dataset):
+            spans.append(span)
+        for axis, (low, high, unit) in _axes(dataset).items():
+            old = axes.get(axis, (low, high, unit))
+            axes[axis] = (min(low, old[0]), max(high, old[1]), unit)
+        if "position" in dataset.coords:
+            positions.update(dataset["position"].values.astype(str).tolist())
+        facts.update(
+            {
+                key: value
+                for key, value in dataset.attrs.items()
+                if key not in ("technique", "clock", "original_metadata", "truncated")
+                and isinstance(value, str | float | int)
+            }
+        )
+    return Inspection(
+        format=name,
+        technique=reader.technique,
+        files=tuple(files),
+        frames=frames,
+        first=str(min(start for start, _ in spans))[:23] if spans else None,
+        last=str(max(end for _, end in spans))[:23] if spans else None,
+        zone=clock["zone"],
+        clock=str(clock["source"]),
+        marks=str(clock["marks"]),
+        axes=axes,
+        positions=tuple(sorted(positions)),
+        problems=tuple(problems),
+        facts=facts,
+    )
+
+
+def _span(dataset: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:
+    start = dataset.attrs["clock"]["start"]
+    if start is None or dataset.sizes["time"] == 0:
+        return None
+    zero = np.datetime64(start, "ns")
+    if "elapsed" not in dataset.coords:
+        return zero, zero
+    elapsed = dataset["elapsed"].values
+    first, last = (np.timedelta64(round(float(s) * 1e9), "ns") for s in (elapsed[0], elapsed[-1]))
+    return zero + first, zero + last
+
+
+def _axes(dataset: xr.Dataset) -> dict[str, tuple[float, float, str]]:
+    try:
+        names = axes_of(dataset)
+    except ContractError:
+        return {}
+    return {
+        name: (float(dataset[name][0]), float(dataset[name][-1]), dataset[name].attrs["units"])
+        for name in names
+    }

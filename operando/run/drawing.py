@@ -1,0 +1,128 @@
+"""Draw the figures of an experiment and write its report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from operando import plots, report
+from operando.run.experiment import Experiment, Say
+from operando.run.observing import SHOWN
+from operando.run.store import VOLUMETRIC
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure on disk."""
+
+    title: str
+    caption: str
+    path: Path
+    """Without suffix: there is a .png and a .svg."""
+
+
+def draw(experiment: Experiment, folder: Path, *, say: Say) -> list[Drawn]:
+    """Draw the standard figures of every measurement into `folder`, as PNG and SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: list[Drawn] = []
+    for name, frames in experiment.frames.items():
+        say(f"{name}: drawing")
+        drawn += _draw_frames(experiment, name, frames, folder)
+        for observable, numbers in experiment.observed[name].items():
+            drawn += _draw_numbers(experiment, name, observable, numbers, folder)
+    return drawn
+
+
+def _draw_frames(
+    experiment: Experiment, name: str, frames: xr.Dataset, folder: Path
+) -> list[Drawn]:
+    events = [event for event in experiment.events if event.measurement == name]
+    log = experiment.electrochemistry
+    if frames.attrs["technique"] in VOLUMETRIC:
+        return [
+            _save(
+                plots.volumes(frames),
+                folder / f"{name}_slices",
+                f"{name}: central slices",
+                "The same slice of every volume, one grey scale; time and cell voltage above each.",
+            )
+        ]
+    return [
+        _save(
+            plots.heatmap(frames, log, events=events),
+            folder / f"{name}_heatmap",
+            f"{name}: every frame against the cell",
+            "All frames on the clock of the cell, with voltage and current; blank where no frame "
+            "was taken. Events are marked with their onset interval.",
+        ),
+        _save(
+            plots.spectra(frames, events=events),
+            folder / f"{name}_spectra",
+            f"{name}: selected frames",
+            "Frames spread evenly over the covered time, coloured by the mean voltage of the cell "
+            "during the exposure, and their difference to the first.",
+        ),
+    ]
+
+
+def _draw_numbers(
+    experiment: Experiment, measurement: str, observable: str, numbers: xr.Dataset, folder: Path
+) -> list[Drawn]:
+    name = f"{measurement}_{observable}"
+    events = [event for event in experiment.events if event.measurement == measurement]
+    drawn = []
+    for variable in SHOWN[str(numbers.attrs["kind"])]:
+        for line, series in _lines(numbers):
+            label = f"{name}_{line}_{variable}" if line else f"{name}_{variable}"
+            drawn.append(
+                _save(
+                    plots.observable(
+                        series, experiment.electrochemistry, name=variable, events=events
+                    ),
+                    folder / label,
+                    f"{name}: {variable} {line}".strip(),
+                    "Against time with the cell voltage, and against voltage, with one standard "
+                    "deviation; open grey points are not to be believed (see the assessment).",
+                )
+            )
+    return drawn
+
+
+def _lines(numbers: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
+    if "line" not in numbers.dims:
+        return [("", numbers)]
+    return [(str(line), numbers.sel(line=line)) for line in numbers["line"].values]
+
+
+def _save(figure: Figure, path: Path, title: str, caption: str) -> Drawn:
+    plots.save(figure, path)
+    return Drawn(title, caption, path)
+
+
+def write_report(
+    path: Path, experiment: Experiment, *, figures: list[Drawn], record: dict[str, Any]
+) -> None:
+    """Write the one page that tells the whole experiment."""
+    recipe = experiment.recipe
+    sources = {"electrochemistry": experiment.electrochemistry, **experiment.frames}
+    report.write(
+        path,
+        title=recipe.title or recipe.name,
+        cell=dict(recipe.cell),
+        events=experiment.events,
+        candidates=experiment.candidates,
+        detectors=experiment.said,
+        figures=[
+            report.FigureEntry(title=d.title, caption=d.caption, path=d.path.with_suffix(".png"))
+            for d in figures
+        ],
+        clocks={name: json.loads(dataset.attrs["clock"]) for name, dataset in sources.items()},
+        counts=experiment.counts,
+        problems=experiment.problems,
+        provenance=record,
+    )

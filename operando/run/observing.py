@@ -1,0 +1,176 @@
+"""Carry out the observe and detect steps of one measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from operando.detect import (
+    Event,
+    Findings,
+    departures,
+    incomplete_returns,
+    merge_positions,
+    new_peaks,
+)
+from operando.errors import RecipeError
+from operando.model import signal_of
+from operando.observables import Window, segment_pores, track_edge, track_peaks
+from operando.recipe import (
+    Departure,
+    Detect,
+    Edge,
+    IncompleteReturn,
+    Measurement,
+    NewPeaks,
+    Observe,
+    Peaks,
+)
+
+SHOWN = {
+    "edge": ("edge_energy_half", "edge_energy_integral"),
+    "peaks": ("area", "centre"),
+    "pores": ("porosity", "pore_count"),
+    "new_peaks": ("area",),
+}
+"""The numbers of each kind of observable that are drawn."""
+
+
+def observe(frames: xr.Dataset, step: Observe) -> xr.Dataset:
+    """Return the numbers of one observe step, lazily; attrs say the kind of step.
+
+    Raises
+    ------
+    RecipeError
+        The technique lacks the signal that the step measures.
+    """
+    if isinstance(step, Edge):
+        if step.signal not in frames:
+            raise RecipeError(
+                f"observe {step.name!r}: no {step.signal!r} in {list(frames.data_vars)}"
+            )
+        result = track_edge(
+            frames[step.signal],
+            e0=step.e0,
+            pre=step.pre,
+            post=step.post,
+            degree=step.degree,
+            sigma=step.sigma,
+            level=step.level,
+            band=step.band,
+            window=step.window,
+        )
+    elif isinstance(step, Peaks):
+        signal = signal_of(frames)
+        result = track_peaks(
+            signal,
+            windows=[
+                Window(name=window.name, low=window.low, high=window.high, lines=window.lines)
+                for window in step.windows
+            ],
+            sigma=frames.get(f"{signal.name}_sigma"),
+        )
+    else:
+        result = segment_pores(
+            signal_of(frames),
+            threshold=step.threshold,
+            connectivity=step.connectivity,
+            minimum_voxels=step.minimum_voxels,
+        )
+    return result.assign_attrs(kind=step.kind)
+
+
+def detect(
+    frames: xr.Dataset, observed: dict[str, xr.Dataset], *, measurement: Measurement
+) -> tuple[list[Event], dict[str, xr.Dataset], list[str]]:
+    """Carry out the detect steps: the events, what new observables they bring, what they say."""
+    events: list[Event] = []
+    found: dict[str, xr.Dataset] = {}
+    said: list[str] = []
+    for step in measurement.detect:
+        of_step: list[Event] = []
+        for position, selected in by_position(frames):
+            findings = _detect_one(step, selected, observed, measurement.name, position)
+            of_step += findings.events
+            where = f"{measurement.name}{f' at {position}' if position else ''}"
+            said.append(f"{where}: {step.kind}: {findings.status}")
+            if findings.areas is not None:
+                name = "_".join(filter(None, (step.kind, position)))
+                found[name] = findings.areas.assign_attrs(kind=step.kind)
+        events += merge_positions(of_step, positions=[name for name, _ in by_position(frames)])
+    return events, found, said
+
+
+def _detect_one(
+    step: Detect,
+    frames: xr.Dataset,
+    observed: dict[str, xr.Dataset],
+    measurement: str,
+    position: str,
+) -> Findings:
+    if isinstance(step, NewPeaks):
+        return new_peaks(
+            frames,
+            measurement=measurement,
+            position=position,
+            reference=step.reference,
+            false_alarm=step.false_alarm,
+            minimum_frames=step.minimum_frames,
+            mask=step.mask,
+        )
+    series, sigma = series_of(step.observable, observed, position)
+    facts = {
+        "measurement": measurement,
+        "technique": str(frames.attrs["technique"]),
+        "observable": step.observable,
+        "position": position,
+        "false_alarm": step.false_alarm,
+    }
+    if isinstance(step, IncompleteReturn):
+        return incomplete_returns(series, sigma, **facts)
+    assert isinstance(step, Departure)
+    return departures(
+        series,
+        sigma,
+        reference=step.reference,
+        minimum_frames=step.minimum_frames,
+        reversible=step.reversible,
+        **facts,
+    )
+
+
+def series_of(
+    observable: str, observed: dict[str, xr.Dataset], position: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the number `<name>.<variable>[.<line>]` and its sigma at one position.
+
+    Raises
+    ------
+    RecipeError
+        There is no such variable or line; names those there are.
+    """
+    name, variable, *line = observable.split(".")
+    dataset = observed[name]
+    if variable not in dataset or f"{variable}_sigma" not in dataset:
+        known = [str(n) for n in dataset.data_vars if f"{n}_sigma" in dataset]
+        raise RecipeError(f"detect.observable: {observable!r} unknown; {name!r} has {known}")
+    if "line" in dataset.dims:
+        lines = dataset["line"].values.astype(str).tolist()
+        if len(line) != 1 or line[0] not in lines:
+            raise RecipeError(f"detect.observable: {observable!r} needs one of the lines {lines}")
+        dataset = dataset.sel(line=line[0], drop=True)
+    if position:
+        dataset = dataset.isel(time=np.flatnonzero(dataset["position"].values == position))
+    return dataset[variable], dataset[f"{variable}_sigma"]
+
+
+def by_position(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield (position, its frames) in order of first appearance; one "" without positions."""
+    if "position" not in dataset.coords:
+        yield "", dataset
+        return
+    names = dataset["position"].values.astype(str)
+    for name in dict.fromkeys(names.tolist()):
+        yield name, dataset.isel(time=np.flatnonzero(names == name))

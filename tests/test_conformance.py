@@ -1,0 +1,113 @@
+"""Every reader against every file it has expected numbers for; a new format needs no new test.
+
+`tests/expected/<reader>.json` names the files and says where the numbers come from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from operando.model import TECHNIQUES, axes_of, signal_of
+from operando.reading import formats
+from operando_readers._reader import File, FormatError
+
+HERE = Path(__file__).parent
+ROOTS = {"shared": HERE.parents[1] / "shared" / "data", "examples": HERE.parent / "example_datasets"}
+VOLUMETRIC = ("tomography",)
+CUTS = 10
+
+
+def _cases() -> Iterator[Any]:
+    for path in sorted((HERE / "expected").glob("*.json")):
+        for entry in json.loads(path.read_text(encoding="utf-8"))["files"]:
+            marks = [pytest.mark.shared_data] if entry["root"] == "shared" else []
+            name = f"{path.stem}-{entry['path'].rpartition('/')[2]}"
+            yield pytest.param(path.stem, entry, marks=marks, id=name)
+
+
+def _file(entry: dict[str, Any]) -> File:
+    root = ROOTS[entry["root"]]
+    if not root.is_dir():
+        pytest.skip("the real instrument files (shared/data) are not on this machine")
+    path, _, member = entry["path"].partition("!")
+    return File(root / path, member or None)
+
+
+def _raw(reader: str, file: File, entry: dict[str, Any]) -> xr.Dataset:
+    return formats()[reader].read(file, **entry.get("options", {}))
+
+
+def test_every_reader_has_expected_numbers() -> None:
+    known = {path.stem for path in (HERE / "expected").glob("*.json")}
+    assert set(formats()) <= known
+
+
+@pytest.mark.parametrize(("reader", "entry"), _cases())
+def test_numbers(reader: str, entry: dict[str, Any]) -> None:
+    dataset = _raw(reader, _file(entry), entry)
+    assert dataset.sizes["time"] == entry["frames"]
+    assert dataset.attrs["clock"]["start"] == entry["start"]
+    assert dataset.attrs["clock"]["zone"] == entry["zone"]
+    for expected in entry["values"]:
+        found = dataset[expected["variable"]].values[tuple(expected["index"])]
+        tolerance = {"rel": expected.get("rtol", 1e-9), "abs": expected.get("atol", 1e-12)}
+        wanted = float("nan") if expected["value"] is None else expected["value"]
+        assert found == pytest.approx(wanted, nan_ok=True, **tolerance), expected
+
+
+@pytest.mark.parametrize(("reader", "entry"), _cases())
+def test_contract(reader: str, entry: dict[str, Any]) -> None:
+    file = _file(entry)
+    assert formats()[reader].technique == "electrochemistry" or entry.get("options") or (
+        formats()[reader].sniff(file.read_bytes(1 << 16), file.name) or file.path.is_dir()
+    )
+    _assert_raw_contract(_raw(reader, file, entry), lazily=True)
+
+
+def _assert_raw_contract(dataset: xr.Dataset, *, lazily: bool) -> None:
+    technique = dataset.attrs["technique"]
+    assert technique in TECHNIQUES
+    assert {"start", "zone", "marks", "source", "sigma_s"} == set(dataset.attrs["clock"])
+    assert isinstance(dataset.attrs["original_metadata"], dict)
+    for name, variable in dataset.variables.items():
+        assert variable.dims[:1] in (("time",), (name,)), name
+        if variable.dtype.kind in "iufc":
+            assert "units" in variable.attrs, name
+    for axis in axes_of(dataset):
+        assert np.all(np.diff(dataset[axis].values) > 0), axis
+    if technique in VOLUMETRIC and lazily:
+        assert signal_of(dataset).chunks is not None
+    if dataset.attrs["clock"]["start"] is not None:
+        np.datetime64(dataset.attrs["clock"]["start"], "ns")
+    if "elapsed" in dataset.coords:
+        assert np.isfinite(dataset["elapsed"].values).all()
+
+
+@pytest.mark.parametrize(("reader", "entry"), _cases())
+def test_cut_at_ten_places(reader: str, entry: dict[str, Any], tmp_path: Path) -> None:
+    """A cut file is refused or is a shorter valid dataset; nothing else ever escapes."""
+    file = _file(entry)
+    if file.path.is_dir():
+        pytest.skip("a folder of slices is cut by removing a slice: see its own test")
+    whole = _raw(reader, file, entry)
+    content = file.read_bytes()
+    for cut in range(CUTS):
+        target = tmp_path / f"{cut}" / file.name
+        target.parent.mkdir()
+        target.write_bytes(content[: len(content) * cut // CUTS])
+        try:
+            part = _raw(reader, File(target), entry)
+            part.load()
+        except FormatError as error:
+            assert str(error), "an error without words"
+            continue
+        _assert_raw_contract(part, lazily=False)
+        assert part.sizes["time"] <= whole.sizes["time"]
+        assert signal_of(part).size <= signal_of(whole).size
