@@ -19,7 +19,10 @@ from operando.reading import formats
 from operando_readers._reader import File, FormatError
 
 HERE = Path(__file__).parent
-ROOTS = {"shared": HERE.parents[1] / "shared" / "data", "examples": HERE.parent / "example_datasets"}
+ROOTS = {
+    "shared": HERE.parents[1] / "shared" / "data",
+    "examples": HERE.parent / "example_datasets",
+}
 VOLUMETRIC = ("tomography",)
 CUTS = 10
 
@@ -65,8 +68,10 @@ def test_numbers(reader: str, entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("reader", "entry"), _cases())
 def test_contract(reader: str, entry: dict[str, Any]) -> None:
     file = _file(entry)
-    assert formats()[reader].technique == "electrochemistry" or entry.get("options") or (
-        formats()[reader].sniff(file.read_bytes(1 << 16), file.name) or file.path.is_dir()
+    assert (
+        formats()[reader].technique == "electrochemistry"
+        or entry.get("options")
+        or (formats()[reader].sniff(file.read_bytes(1 << 16), file.name) or file.path.is_dir())
     )
     _assert_raw_contract(_raw(reader, file, entry), lazily=True)
 
@@ -105,8 +110,7 @@ def test_cut_at_ten_places(reader: str, entry: dict[str, Any], tmp_path: Path) -
         try:
             part = _raw(reader, File(target), entry)
             part.load()
-        except FormatError as error:
-            assert str(error), "an error without words"
+        except FormatError:
             continue
         _assert_raw_contract(part, lazily=False)
         assert part.sizes["time"] <= whole.sizes["time"]

@@ -1,0 +1,145 @@
+"""Transmission scans of ALBA BL22-CLAESS, extracted as text in the manner of SPEC, one scan a file.
+
+File structure: ``#S`` lines (the first is ``#S 0 Fake Scan``), ``#C`` comments, ``#L`` with the
+names of the columns, then rows. Columns are found by name: ``energyc`` (eV, from the encoder; the
+set point is ``energy``), ``a_i0_1`` and ``a_i1_1`` (electrometers before and after the sample),
+``a_i2_1`` (after the reference foil, where there is one), ``a_i0i1_timer`` (s, dwell of the point)
+and ``timestamp`` (Unix seconds of every point, true UTC). The counters ``n_*`` are not used: those
+named i2 are dark in the scans seen.
+
+mu = ln(i0 / i1), mu_reference = ln(i1 / i2); where a detector reads zero or less (beam lost) they
+are NaN. The encoder jitters: points are sorted by energy, and points of equal energy averaged.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from operando_readers._numbers import ends_mid_line, rows
+from operando_readers._reader import File, FormatError, Reader, clock
+
+Array = npt.NDArray[np.float64]
+
+NEEDED = ("energyc", "a_i0_1", "a_i1_1", "a_i0i1_timer", "timestamp")
+EDGE = re.compile(r"(?:^|_)([A-Z][a-z]?)_(K|L[123])(?:_|\.|$)")
+
+
+def read(file: File) -> xr.Dataset:
+    """Read one scan.
+
+    Returns
+    -------
+    `mu`, `i0`, `i1`, and `mu_reference` where a foil was measured, all (time 1, energy in eV). The
+    scan starts at its first point; `exposure` is from there to the end of the last.
+
+    Raises
+    ------
+    FormatError
+        Not exactly one scan, a column missing, time stamps that run backwards, or a row that is
+        not numbers.
+    """
+    text = file.read_text()
+    lines = text.splitlines()
+    labels = [number for number, line in enumerate(lines) if line.startswith("#L ")]
+    if len(labels) != 1:
+        raise FormatError(f"{len(labels)} scans (lines '#L'); expected one")
+    at = labels[0] + 1
+    names = lines[at - 1][3:].split()
+    if missing := [name for name in NEEDED if name not in names]:
+        raise FormatError(f"line {at}: no column {', '.join(missing)}; found {names}")
+    table, truncated = rows(lines[at:], first=at + 1, mid_line=ends_mid_line(text))
+    if table.shape[1] != len(names):
+        raise FormatError(f"line {at + 1}: {table.shape[1]} columns; expected {len(names)}")
+    column = dict(zip(names, table.T, strict=True))
+    dataset = _dataset(column)
+    header = [line[1:].strip() for line in lines[: at - 1] if line.startswith("#")]
+    dataset.attrs["original_metadata"] = {"header": "\n".join(header)}
+    if match := EDGE.search(file.name) or EDGE.search(_sample(header)):
+        dataset.attrs.update(element=match[1], edge=match[2])
+    if truncated:
+        dataset.attrs["truncated"] = truncated
+    return dataset
+
+
+def _dataset(column: dict[str, Array]) -> xr.Dataset:
+    start, exposure = _interval(column["timestamp"], column["a_i0i1_timer"])
+    i0, i1 = column["a_i0_1"], column["a_i1_1"]
+    unit = {"units": "1", "long_name": "electrometer reading, in its own unit"}
+    signals: dict[str, tuple[Array, dict[str, str]]] = {
+        "mu": (_log_ratio(i0, i1), {"units": "1"}),
+        "i0": (i0, unit),
+        "i1": (i1, unit),
+    }
+    if "a_i2_1" in column:
+        signals["mu_reference"] = (_log_ratio(i1, column["a_i2_1"]), {"units": "1"})
+    energy = column["energyc"]
+    if not np.isfinite(energy).all():
+        raise FormatError(
+            f"energyc: {np.count_nonzero(~np.isfinite(energy))} of {energy.size} points have no "
+            "energy"
+        )
+    axis, inverse = np.unique(energy, return_inverse=True)
+    return xr.Dataset(
+        {
+            name: (("time", "energy"), _merged(values, inverse, axis.size)[None], attrs)
+            for name, (values, attrs) in signals.items()
+        },
+        {
+            "energy": ("energy", axis, {"units": "eV"}),
+            "elapsed": ("time", [0.0], {"units": "s"}),
+            "exposure": ("time", [exposure], {"units": "s"}),
+        },
+        {
+            "technique": "xas",
+            "instrument": "ALBA BL22-CLAESS",
+            "clock": clock(start=start, zone="UTC", marks="start", source="column"),
+        },
+    )
+
+
+def _interval(stamp: Array, dwell: Array) -> tuple[str, float]:
+    """Return the start of the first point, and the seconds from there to the end of the last."""
+    if not np.isfinite(stamp).all() or np.any(np.diff(stamp) < 0):
+        raise FormatError("timestamp: missing or running backwards; expected one scan")
+    first = datetime.fromtimestamp(float(stamp[0]), UTC).replace(tzinfo=None)
+    return first.isoformat(timespec="microseconds"), float(stamp[-1] - stamp[0] + dwell[-1])
+
+
+def _log_ratio(before: Array, after: Array) -> Array:
+    good = (before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)
+    ratio = np.divide(before, after, out=np.full(before.shape, np.nan), where=good)
+    return np.log(ratio)
+
+
+def _merged(values: Array, group: npt.NDArray[np.intp], count: int) -> Array:
+    """Return the mean of the finite values of every group, NaN where there is none."""
+    good = np.isfinite(values)
+    weight = np.bincount(group[good], minlength=count)
+    total = np.bincount(group[good], weights=values[good], minlength=count)
+    return np.divide(total, weight, out=np.full(count, np.nan), where=weight > 0)
+
+
+def _sample(header: list[str]) -> str:
+    return next(
+        (line.partition(":")[2].strip() for line in header if "Sample Description" in line), ""
+    )
+
+
+def sniff(head: bytes, name: str) -> bool:
+    """Whether there is a SPEC label line with the columns of CLAESS."""
+    label = re.search(rb"^#L .*$", head, re.MULTILINE)
+    return bool(label) and all(name.encode() in label[0].split() for name in NEEDED)
+
+
+READER = Reader(
+    technique="xas",
+    suffixes=(".dat",),
+    sniff=sniff,
+    read=read,
+    description="ALBA BL22-CLAESS transmission scan, text in the manner of SPEC",
+)

@@ -1,0 +1,306 @@
+"""From a path to a checked lazy dataset: files, formats, times, grids, faults."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+import operando
+from operando.errors import (
+    ClockError,
+    ContractError,
+    OperandoError,
+    ReadError,
+    RequestError,
+    UnknownFormatError,
+)
+from operando.model import FRAME_FLAGS, check
+from operando.reading import inspect, read
+from operando.reading.files import expand
+from operando.reading.sidecar import Log
+
+AXIS = np.arange(8.0, 9.0, 0.01)
+
+
+def pattern(
+    path: Path, *, start: str | None, level: float = 100.0, axis: np.ndarray = AXIS
+) -> Path:
+    """Write one three-column pattern with an ISO date in its first comment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = f"# {start}\n" if start else ""
+    rows = "".join(f"{x:.4f} {level + i:.1f} {np.sqrt(level):.3f}\n" for i, x in enumerate(axis))
+    path.write_text(head + rows)
+    return path
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Twelve patterns a minute apart; scan 10 sorts after scan 9, not after scan 1."""
+    for scan in range(12):
+        pattern(
+            tmp_path / f"scan_{scan}.xye", start=f"2026-05-04T10:{scan:02d}:00", level=100.0 + scan
+        )
+    return tmp_path
+
+
+def test_series_is_lazy_in_order_and_in_utc(series: Path) -> None:
+    dataset = read(series, tz="Europe/Paris", exposure_s=30)
+    assert isinstance(dataset["intensity"].data, da.Array)
+    assert dataset["time_start"].values[0] == np.datetime64("2026-05-04T08:00:00")
+    assert dataset["time"].values[0] == np.datetime64("2026-05-04T08:00:15")
+    assert np.array_equal(dataset["intensity"].isel(two_theta=0), 100.0 + np.arange(12))
+    assert check(dataset) is dataset
+
+
+def test_blocks_do_not_change_the_values(series: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read(series, tz="UTC", exposure_s=1).load()
+    monkeypatch.setattr("operando.reading.blocks.BLOCK_FRAMES", 5)
+    blocks = read(series, tz="UTC", exposure_s=1)
+    assert blocks["intensity"].data.numblocks[0] == 3
+    xr.testing.assert_identical(whole, blocks.load())
+
+
+def test_no_zone_names_file_and_key(series: Path) -> None:
+    with pytest.raises(ClockError, match=r"scan_0\.xye.*tz"):
+        read(series)
+
+
+def test_zone_in_the_file_wins(tmp_path: Path) -> None:
+    pattern(tmp_path / "a.xye", start="2026-05-04T10:00:00+02:00")
+    dataset = read(tmp_path / "a.xye", tz="America/New_York")
+    assert dataset["time_start"].values[0] == np.datetime64("2026-05-04T08:00:00")
+
+
+def test_no_time_names_the_ways_out(tmp_path: Path) -> None:
+    pattern(tmp_path / "a.xye", start=None)
+    with pytest.raises(ClockError, match=r"log.*first and period_s"):
+        read(tmp_path / "a.xye", tz="UTC")
+
+
+def test_times_by_index(tmp_path: Path) -> None:
+    for scan in range(3):
+        pattern(tmp_path / f"{scan}.xye", start=None)
+    dataset = read(tmp_path, tz="Europe/Paris", first="2026-05-04T10:00:00", period_s=1140)
+    expected = np.datetime64("2026-05-04T08:00:00") + np.arange(3) * np.timedelta64(1140, "s")
+    assert np.array_equal(dataset["time_start"].values, expected)
+
+
+def test_times_from_a_log_by_whole_number_in_the_name(tmp_path: Path) -> None:
+    for scan in (135, 1355):
+        pattern(tmp_path / "xrd" / f"{scan}_summed.xye", start=None)
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "scan,begin,finish\n1355,2026-05-04 10:00:00.5,2026-05-04 10:01:00\n"
+        "135,2026-05-04 09:00:00,2026-05-04 09:01:00\n"
+    )
+    declared = Log(path=log, name="scan", start="begin", end="finish")
+    dataset = read(tmp_path / "xrd", tz="UTC", log=declared)
+    assert dataset["time_start"].values[0] == np.datetime64("2026-05-04T09:00:00")
+    assert dataset["time_end"].values[1] == np.datetime64("2026-05-04T10:01:00")
+    with pytest.raises(RequestError, match=r"log\.end.*'end'.*begin"):
+        read(tmp_path / "xrd", tz="UTC", log=Log(path=log, name="scan", start="begin", end="end"))
+
+
+def test_a_frame_that_the_log_places_survives_as_nan(tmp_path: Path) -> None:
+    for scan in (1, 2):
+        pattern(tmp_path / "xrd" / f"{scan}.xye", start=None)
+    (tmp_path / "xrd" / "3.xye").write_text("8.0 not-a-number 1\n")
+    log = tmp_path / "log.csv"
+    log.write_text("n,a\n" + "".join(f"{n},2026-05-04 10:0{n}:00\n" for n in (1, 2, 3)))
+    dataset = read(tmp_path / "xrd", tz="UTC", log=Log(path=log, name="n", start="a"))
+    assert dataset.sizes["time"] == 3
+    assert dataset["frame_flag"].values[2] == FRAME_FLAGS["unreadable"]
+    assert np.isnan(dataset["intensity"].values[2]).all()
+    [problem] = json.loads(dataset.attrs["problems"])
+    assert problem["file"].endswith("3.xye")
+
+
+def test_a_frame_without_any_time_is_quarantined_and_counted(series: Path) -> None:
+    (series / "scan_5.xye").write_text("8.0 not-a-number 1\n")
+    dataset = read(series, tz="UTC")
+    assert dataset.sizes["time"] == 11
+    [problem] = json.loads(dataset.attrs["problems"])
+    assert "scan_5.xye" in problem["reason"]
+
+
+def test_empty_file_among_good_ones(series: Path) -> None:
+    (series / "scan_5.xye").write_text("")
+    dataset = read(series, tz="UTC")
+    assert "empty" in json.loads(dataset.attrs["problems"])[0]["reason"]
+
+
+def test_cut_file_keeps_its_time_and_what_is_left(series: Path) -> None:
+    pattern(series / "scan_5.xye", start="2026-05-04T10:05:00", axis=AXIS[:60])
+    dataset = read(series, tz="UTC")
+    assert dataset["frame_flag"].values[5] & FRAME_FLAGS["truncated"]
+    assert np.isfinite(dataset["intensity"].values[5, :60]).all()
+    assert np.isnan(dataset["intensity"].values[5, 60:]).all()
+    assert not (dataset["frame_flag"].values[:5] & ~FRAME_FLAGS["regridded"]).any()
+
+
+def test_a_jittering_axis_is_interpolated_and_said(series: Path) -> None:
+    shifted = AXIS + 0.004
+    pattern(series / "scan_5.xye", start="2026-05-04T10:05:00", level=105.0, axis=shifted)
+    dataset = read(series, tz="UTC")
+    assert dataset["frame_flag"].values[5] & FRAME_FLAGS["regridded"]
+    # The pattern is a line of slope 1 per step of 0.01: exact under linear interpolation.
+    expected = 105.0 + np.arange(1, AXIS.size) - 0.4
+    np.testing.assert_allclose(dataset["intensity"].values[5, 1:], expected, rtol=1e-9)
+
+
+def test_two_frames_at_one_instant_stay_two(tmp_path: Path) -> None:
+    pattern(tmp_path / "a.xye", start="2026-05-04T10:00:00")
+    pattern(tmp_path / "b.xye", start="2026-05-04T10:00:00")
+    dataset = read(tmp_path, tz="UTC")
+    assert dataset.sizes["time"] == 2
+    assert np.diff(dataset["time"].values) == np.timedelta64(1, "ns")
+
+
+def test_positions_from_the_name(tmp_path: Path) -> None:
+    for number, spot in enumerate(("bulk", "interface", "bulk")):
+        pattern(tmp_path / f"s_{spot}_{number}.xye", start=f"2026-05-04T10:0{number}:00")
+    dataset = read(tmp_path, tz="UTC", position="_(bulk|interface)_")
+    assert dataset["position"].values.tolist() == ["bulk", "interface", "bulk"]
+    with pytest.raises(RequestError, match=r"'_\(pos\)_'.*s_bulk_0"):
+        read(tmp_path, tz="UTC", position="_(pos)_")
+    with pytest.raises(RequestError, match="expected one"):
+        read(tmp_path, tz="UTC", position="bulk")
+
+
+def test_clock_offset_moves_frames(series: Path) -> None:
+    plain, moved = read(series, tz="UTC"), read(series, tz="UTC", clock_offset_s=-12.5)
+    shift = moved["time"].values - plain["time"].values
+    assert np.all(shift == np.timedelta64(-12500, "ms"))
+    assert json.loads(moved.attrs["clock"])["offset_s"] == -12.5
+
+
+def test_zip_is_read_in_place_without_resource_forks(series: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "shipped.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for scan in range(12):
+            target.write(series / f"scan_{scan}.xye", f"data/scan_{scan}.xye")
+            target.writestr(f"__MACOSX/data/._scan_{scan}.xye", b"\x00\x05\x16\x07")
+        target.writestr("data/.DS_Store", b"\x00")
+    zipped = read(archive, tz="UTC")
+    assert zipped.sizes["time"] == 12
+    plain = read([series / f"scan_{scan}.xye" for scan in range(12)], tz="UTC")
+    np.testing.assert_array_equal(zipped["intensity"].values, plain["intensity"].values)
+    assert len(expand(f"{archive}!*scan_1*.xye")) == 3
+
+
+def test_wrong_suffix_needs_the_format_said(tmp_path: Path) -> None:
+    """Columns of numbers say nothing of their technique, so only the suffix claims them."""
+    pattern(tmp_path / "a.dat.bak", start="2026-05-04T10:00:00")
+    with pytest.raises(
+        UnknownFormatError, match=r"a\.dat\.bak: no reader recognises it; pass format"
+    ):
+        read(tmp_path / "a.dat.bak", tz="UTC")
+    assert read(tmp_path / "a.dat.bak", tz="UTC", format="xy_text").attrs["reader"] == "xy_text"
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match=r"none\.xye: no such file"):
+        read(tmp_path / "none.xye")
+
+
+def test_nothing_recognised(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    with pytest.raises(UnknownFormatError, match=r"a\.bin: no reader recognises it"):
+        read(tmp_path / "a.bin")
+    with pytest.raises(UnknownFormatError, match="'nope'; known are biologic_mpr"):
+        read(tmp_path / "a.bin", format="nope")
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.xye").touch()
+    with pytest.raises(ReadError, match="empty"):
+        read(tmp_path / "a.xye", format="xy_text", tz="UTC")
+
+
+def test_unknown_option_names_those_there_are(series: Path) -> None:
+    with pytest.raises(RequestError, match=r"'xy_text' has no 'colour'; it takes \["):
+        read(series, tz="UTC", options={"colour": 1})
+
+
+def test_drift_needs_a_counter(series: Path) -> None:
+    with pytest.raises(ClockError, match="drift_ppm"):
+        read(series, tz="UTC", first="2026-05-04T10:00:00", period_s=60, drift_ppm=40)
+
+
+def test_export_stamps_are_refused(tmp_path: Path) -> None:
+    for scan in range(5):
+        pattern(tmp_path / f"{scan}.xye", start=f"2026-05-04T10:00:00.{scan}")
+    with pytest.raises(ClockError, match="within"):
+        read(tmp_path, tz="UTC")
+
+
+def test_results_do_not_depend_on_the_zone_of_the_machine(
+    series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    found = []
+    for zone in ("UTC", "America/New_York", "Asia/Shanghai"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        found.append(read(series, tz="Europe/Paris")["time"].values)
+    monkeypatch.undo()
+    time.tzset()
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+def test_xarray_engine(series: Path) -> None:
+    dataset = xr.open_dataset(series / "scan_0.xye", engine="operando", tz="UTC")
+    assert dataset.attrs["reader"] == "xy_text"
+
+
+def test_inspect_needs_nothing_declared(series: Path) -> None:
+    (series / "scan_3.xye").write_text("8.0 not-a-number 1\n")
+    [found] = inspect(series, format="xy_text")
+    assert (found.technique, found.frames, found.zone) == ("xrd", 11, None)
+    assert found.first is not None
+    assert found.first.startswith("2026-05-04T10:00:00")
+    assert found.axes["two_theta"] == (8.0, 8.99, "degree")
+    assert len(found.problems) == 1
+    assert "declare tz" in str(found)
+
+
+def test_contract_is_enforced(series: Path) -> None:
+    good = read(series, tz="UTC")
+    bad = {
+        "units": good.assign(intensity=good["intensity"].drop_attrs()),
+        "technique": good.assign_attrs(technique="xrf"),
+        "ascending": good.isel(two_theta=slice(None, None, -1)),
+        "increasing": good.isel(time=slice(None, None, -1)),
+        "time_start": good.drop_vars("time_start"),
+        "ancillary": good.assign(
+            intensity=good["intensity"].assign_attrs(ancillary_variables="other")
+        ),
+        "comes first": good.transpose("two_theta", "time"),
+    }
+    for word, dataset in bad.items():
+        with pytest.raises(ContractError, match=word):
+            check(dataset)
+
+
+def test_every_deliberate_exception_is_drawn_in_the_tree() -> None:
+    import operando.errors as errors
+
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    for found in classes:
+        assert issubclass(found, OperandoError)
+        assert found.__name__ in (errors.__doc__ or "")
+
+
+def test_public_surface_is_what_the_stub_says() -> None:
+    for name in operando.__all__:
+        assert getattr(operando, name) is not None
+    stub = Path(operando.__file__).with_suffix(".pyi").read_text()
+    assert all(f'"{name}"' in stub for name in operando.__all__)
+    assert sorted(operando.__all__) == list(operando.__all__)
