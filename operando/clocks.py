@@ -101,7 +101,8 @@ def stamps(
         )
     correction = np.rint(seconds * (drift_ppm * 1e3)).astype(np.int64)
     shift = _nanoseconds(seconds) + correction + round(clock_offset_s * SECOND)
-    return start.astype("datetime64[ns]") + shift.astype("timedelta64[ns]")
+    placed: Stamps = start.astype("datetime64[ns]") + shift.astype("timedelta64[ns]")
+    return placed
 
 
 def intervals(

@@ -120,4 +120,5 @@ def points_in(energy: Array, *, e0: float, limits: Range, minimum: int, name: st
 
 def _product(mu: Array, weights: Array) -> Array:
     """Return mu @ weights.T; unlike BLAS, each row's rounding is independent of the others."""
-    return np.asarray(np.einsum("nm,km->nk", mu, weights, optimize=False))
+    sums = [np.multiply(mu, row, order="C").sum(axis=1) for row in weights]
+    return np.stack(sums, axis=1)

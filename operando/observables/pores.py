@@ -8,12 +8,12 @@ from functools import reduce
 from typing import Any, Literal
 
 import cc3d
-import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from dask.graph_manipulation import bind
+from dask.base import compute
+from dask.delayed import delayed
 from scipy import ndimage
 
 from operando.errors import RequestError
@@ -45,7 +45,7 @@ class Bins:
 
     def edges(self) -> Array:
         """Return the upper edge of every bin."""
-        return self.first + self.width * np.arange(1, self.count + 1)
+        return self.first + self.width * np.arange(1, self.count + 1, dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,9 @@ def segment_pores(
     grey-level porosity (bright - mean) / (bright - dark), which counts a voxel that is half pore
     as half a pore. On sphere packs it is within 2 % of the truth where Otsu's is up to 7 % off.
 
-    A volume is streamed three times (four times for floats) and only its mask is ever whole in
-    memory; the result does not depend on the chunks. Lazy in, lazy out.
+    The series is streamed once for the threshold (twice for floats), at once, and once more for
+    the numbers, lazily if it is lazy. Only the mask of a volume is ever whole in memory; the
+    result does not depend on the chunks.
 
     Parameters
     ----------
@@ -111,13 +112,11 @@ def segment_pores(
     """
     _check(attenuation, threshold=threshold, connectivity=connectivity, minimum=minimum_voxels)
     lazy = attenuation if attenuation.chunks is not None else attenuation.chunk()
-    volumes = [lazy.data[index] for index in range(lazy.sizes["time"])]
-    bins = _bins(volumes)
-    counts = _total(_after(volumes, bins), bins)
-    levels = dask.delayed(find_levels)(counts, bins, dark=dark, threshold=threshold)
+    bins = _bins(lazy.data)
+    levels = find_levels(_total(lazy.data, bins), bins, dark=dark, threshold=threshold)
     rows = [
         _row(volume, levels, dark=dark, connectivity=connectivity, minimum=minimum_voxels)
-        for volume in _after(volumes, levels)
+        for volume in lazy.data
     ]
     table = da.stack([da.from_delayed(row, (len(COLUMNS) + 1,), np.float64) for row in rows])
     result = _dataset(table, attenuation)
@@ -192,14 +191,17 @@ def _quantile(edges: Array, share: Array, wanted: float, *, low: float, high: fl
     return float(0.5 * (nearest[0] + nearest[-1]))
 
 
-def _bins(volumes: Sequence[da.Array]) -> Any:
-    """Return the bins of a series; delayed for floats, whose extremes take a pass over the data."""
-    kind = volumes[0].dtype
+def _bins(series: da.Array) -> Bins:
+    """Return the bins of a series; for floats it takes a pass over the data to find them."""
+    kind = series.dtype
     if kind.kind in "iu" and kind.itemsize <= 2:
         info = np.iinfo(kind)
         return Bins(first=info.min - 0.5, width=1.0, count=info.max - info.min + 1)
-    extremes = [dask.delayed(_extremes)(block) for volume in volumes for block in _blocks(volume)]
-    return dask.delayed(_float_bins)(extremes)
+    [extremes] = compute([delayed(_extremes)(block) for block in _blocks(series).ravel()])
+    low, high = min(pair[0] for pair in extremes), max(pair[1] for pair in extremes)
+    if not low < high:
+        return Bins(first=low - 0.5 if np.isfinite(low) else 0.0, width=1.0, count=1)
+    return Bins(first=low, width=(high - low) / BINS, count=BINS)
 
 
 def _extremes(block: Volume) -> tuple[float, float]:
@@ -207,48 +209,40 @@ def _extremes(block: Volume) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
 
 
-def _float_bins(extremes: Sequence[tuple[float, float]]) -> Bins:
-    low, high = min(pair[0] for pair in extremes), max(pair[1] for pair in extremes)
-    if not low < high:
-        return Bins(first=low - 0.5 if np.isfinite(low) else 0.0, width=1.0, count=1)
-    return Bins(first=low, width=(high - low) / BINS, count=BINS)
+def _blocks(array: da.Array) -> npt.NDArray[np.object_]:
+    """Return the blocks of an array (unoptimised: culled graphs of one array do not merge)."""
+    blocks: npt.NDArray[np.object_] = array.to_delayed(optimize_graph=False)
+    return blocks
 
 
-def _after(volumes: Sequence[da.Array], parent: Any) -> Sequence[da.Array]:
-    """Make the volumes be read anew, after `parent` is known: a pass must not keep them for it."""
-    if isinstance(parent, Bins):
-        return volumes
-    return [bind(volume, parent) for volume in volumes]
-
-
-def _blocks(volume: da.Array) -> list[Any]:
-    return list(volume.to_delayed().ravel())
-
-
-def _total(volumes: Sequence[da.Array], bins: Any) -> Any:
+def _total(series: da.Array, bins: Bins) -> npt.NDArray[np.int64]:
     """Sum the histograms block by block; a chain, so that few are alive at a time."""
-    counted = [dask.delayed(_count)(block, bins) for volume in volumes for block in _blocks(volume)]
-    return reduce(lambda total, counts: dask.delayed(np.add)(total, counts), counted)
+    counted = [delayed(_count)(block, bins) for block in _blocks(series).ravel()]
+    total = reduce(lambda total, counts: delayed(np.add)(total, counts), counted)
+    counts: npt.NDArray[np.int64] = total.compute()
+    return counts
 
 
 def _count(block: Volume, bins: Bins) -> npt.NDArray[np.int64]:
     """Count the finite voxels per bin, plane by plane: only a plane is ever widened to 64 bits."""
     counts = np.zeros(bins.count, np.int64)
-    for plane in block:
+    for plane in block.reshape(-1, *block.shape[2:]):
         values = plane[np.isfinite(plane)].astype(np.float64)
         place = np.floor((values - bins.first) / bins.width).astype(np.int64)
         counts += np.bincount(np.clip(place, 0, bins.count - 1), minlength=bins.count)
     return counts
 
 
-def _row(volume: da.Array, levels: Any, *, dark: bool, connectivity: int, minimum: int) -> Any:
-    blocks = volume.to_delayed()
+def _row(
+    volume: da.Array, levels: Levels, *, dark: bool, connectivity: Literal[6, 26], minimum: int
+) -> Any:
+    blocks = _blocks(volume)
     masks = np.empty(blocks.shape, dtype=object)
     tallies = []
     for place in np.ndindex(blocks.shape):
-        masks[place], tally = dask.delayed(_split, nout=2)(blocks[place], levels, dark=dark)
+        masks[place], tally = delayed(_split, nout=2)(blocks[place], levels, dark=dark)
         tallies.append(tally)
-    return dask.delayed(_measure)(
+    return delayed(_measure)(
         masks.tolist(), tallies, levels, connectivity=connectivity, minimum=minimum
     )
 
@@ -273,7 +267,7 @@ def _measure(
     tallies: Sequence[npt.NDArray[np.int64]],
     levels: Levels,
     *,
-    connectivity: int,
+    connectivity: Literal[6, 26],
     minimum: int,
 ) -> Array:
     """Return the row of `COLUMNS` of one volume."""
@@ -290,7 +284,7 @@ def _measure(
     return np.array([porosity, sigma, *counts, levels.threshold, ASSESSMENTS[reason]])
 
 
-def _sizes(mask: npt.NDArray[np.bool_], connectivity: int) -> npt.NDArray[np.int64]:
+def _sizes(mask: npt.NDArray[np.bool_], connectivity: Literal[6, 26]) -> npt.NDArray[np.int64]:
     """Return the voxels of every connected component."""
     labels, count = cc3d.connected_components(mask, connectivity=connectivity, return_N=True)
     if count == 0:
@@ -356,6 +350,6 @@ def _spacing(attenuation: xr.DataArray, axis: str) -> float:
     steps = np.diff(attenuation[axis].values.astype(np.float64))
     if not np.allclose(steps, steps[0], rtol=1e-3, atol=0.0) or steps[0] <= 0:
         raise RequestError(
-            f"{axis}: steps from {steps.min():.6g} to {steps.max():.6g}; expected even steps upwards"
+            f"{axis}: steps from {steps.min():.6g} to {steps.max():.6g}; expected even rising steps"
         )
     return float(steps.mean())

@@ -52,3 +52,13 @@ def faulty(frames: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "frame_flag" not in frames:
         return np.zeros(frames.sizes["time"], bool)
     return np.asarray((frames["frame_flag"].values & FAULTS) != 0)
+
+
+def spread(indices: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return `count` of the indices, evenly, with the first and the last.
+
+    >>> spread(np.arange(10), 4).tolist()
+    [0, 3, 6, 9]
+    """
+    steps = np.linspace(0, indices.size - 1, min(max(count, 1), indices.size))
+    return np.asarray(indices[np.round(steps).astype(np.int64)])

@@ -154,7 +154,7 @@ def _draw_map(shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames) -> 
 
 
 def columns_of(signal: xr.DataArray, when: Frames, *, channels: int) -> tuple[Array, Array]:
-    """Return edges in hours (n + 1,) and values (n, channels) of the mesh; a gap is a NaN column."""
+    """Return the mesh: edges in hours (n + 1,), values (n, channels); a gap is a column of NaN."""
     starts = blocks(when.gap, most=MOST_COLUMNS)
     means = pooled(signal, starts=starts, channels=channels)
     left, right = cell_edges(when)

@@ -50,7 +50,9 @@ def marks_of(events: Sequence[Event], *, since: np.datetime64) -> list[Mark]:
 def at_position(marks: Sequence[Mark], position: str, *, among: Sequence[str]) -> list[Mark]:
     """Return the marks that belong to a position; an event of no single one belongs to all."""
     return [
-        mark for mark in marks if mark.event.position == position or mark.event.position not in among
+        mark
+        for mark in marks
+        if mark.event.position == position or mark.event.position not in among
     ]
 
 

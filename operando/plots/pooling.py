@@ -63,9 +63,12 @@ def pooled_axis(values: Array, *, channels: int) -> Array:
         return values + np.array([-0.5, 0.5])
     middle = (values[:-1] + values[1:]) / 2
     first, last = 1.5 * values[0] - 0.5 * values[1], 1.5 * values[-1] - 0.5 * values[-2]
+    if values[0] > 0 >= first:
+        first = values[0] / 2  # a logarithmic axis has no zero
     edges = np.concatenate([[first], middle, [last]])
     return np.append(edges[:-1:channels], edges[-1])
 
 
 def _sums(values: Array, starts: Index, across: Index) -> Array:
-    return np.add.reduceat(np.add.reduceat(values, starts, axis=0), across, axis=1)
+    blocks: Array = np.add.reduceat(values, starts, axis=0)
+    return np.asarray(np.add.reduceat(blocks, across, axis=1))

@@ -108,7 +108,9 @@ def plain(text: str) -> str:
     >>> plain("50$ spot\n2")
     '50\\$ spot 2'
     """
-    letters = (letter if ord(letter) in _glyphs() else "\ufffd" for letter in " ".join(text.split()))
+    letters = (
+        letter if ord(letter) in _glyphs() else "\ufffd" for letter in " ".join(text.split())
+    )
     return "".join(letters).replace("$", r"\$")
 
 
@@ -123,7 +125,9 @@ def shorten(text: str, letters: int) -> str:
 
 def wrap(lines: Sequence[str]) -> list[str]:
     """Break the lines of a footnote to the width of the figure."""
-    return [part for line in lines for part in textwrap.wrap(line, LETTERS, subsequent_indent="   ")]
+    return [
+        part for line in lines for part in textwrap.wrap(line, LETTERS, subsequent_indent="   ")
+    ]
 
 
 def footnote(axes: Axes, lines: Sequence[str]) -> None:
@@ -138,5 +142,3 @@ def footnote(axes: Axes, lines: Sequence[str]) -> None:
 def _glyphs() -> frozenset[int]:
     font = findfont(FontProperties(family="DejaVu Sans"), fallback_to_default=True)
     return frozenset(FT2Font(font).get_charmap())
-
-

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando.plots.style import plain
+from operando.plots.style import plain, shorten
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -61,8 +62,7 @@ def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, Index]:
 
 def titled(position: str, label: str) -> str:
     """Return a vertical label that names the position above the quantity."""
-    name = plain(position)
-    return f"{name if len(name) <= 28 else name[:27] + '…'}\n{label}" if name else label
+    return f"{plain(shorten(position, 28))}\n{label}" if position else label
 
 
 def frames_of(frames: xr.Dataset, *, since: np.datetime64) -> Frames:
@@ -87,7 +87,7 @@ def blocks(gap: Mask, *, most: int) -> Index:
     count = gap.size + 1
     size = -(-count // most)
     first = np.concatenate([[0], np.flatnonzero(gap) + 1, [count]])
-    parts = [np.arange(a, b, size) for a, b in zip(first[:-1], first[1:], strict=True)]
+    parts = [np.arange(a, b, size) for a, b in pairwise(first.tolist())]
     return np.concatenate(parts)
 
 

@@ -69,6 +69,8 @@ def _is_cut(lines: Sequence[str], *, delimiter: str | None) -> bool:
     fields = last.split(delimiter)
     if len(fields) < columns or not _is_number(fields[-1]):
         return True
+    if not last[-1].isspace() and all(line[-1:].isspace() for line in before if line):
+        return True
     widths = {len(line) for line in before if line.strip()}
     return len(widths) == 1 and len(last) < widths.pop()
 

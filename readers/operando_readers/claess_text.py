@@ -112,8 +112,9 @@ def _interval(stamp: Array, dwell: Array) -> tuple[str, float]:
 
 def _log_ratio(before: Array, after: Array) -> Array:
     good = (before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)
-    ratio = np.divide(before, after, out=np.full(before.shape, np.nan), where=good)
-    return np.log(ratio)
+    ratio = np.full(before.shape, np.nan)
+    ratio[good] = np.log(before[good] / after[good])
+    return ratio
 
 
 def _merged(values: Array, group: npt.NDArray[np.intp], count: int) -> Array:
@@ -121,7 +122,9 @@ def _merged(values: Array, group: npt.NDArray[np.intp], count: int) -> Array:
     good = np.isfinite(values)
     weight = np.bincount(group[good], minlength=count)
     total = np.bincount(group[good], weights=values[good], minlength=count)
-    return np.divide(total, weight, out=np.full(count, np.nan), where=weight > 0)
+    mean = np.full(count, np.nan)
+    mean[weight > 0] = total[weight > 0] / weight[weight > 0]
+    return mean
 
 
 def _sample(header: list[str]) -> str:
@@ -133,7 +136,8 @@ def _sample(header: list[str]) -> str:
 def sniff(head: bytes, name: str) -> bool:
     """Whether there is a SPEC label line with the columns of CLAESS."""
     label = re.search(rb"^#L .*$", head, re.MULTILINE)
-    return bool(label) and all(name.encode() in label[0].split() for name in NEEDED)
+    names = label[0].split() if label else []
+    return all(needed.encode() in names for needed in NEEDED)
 
 
 READER = Reader(

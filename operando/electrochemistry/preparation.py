@@ -1,0 +1,155 @@
+"""From a checked log to one that can be aligned: ordered, signed, continuous, labelled."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from operando.electrochemistry.charge import Charge, net_charge
+from operando.electrochemistry.runs import Runs, cut_runs
+from operando.electrochemistry.signs import Sign, oxidation_positive
+from operando.electrochemistry.states import infer_states, resting
+from operando.electrochemistry.turns import half_cycles, since_half_cycle
+from operando.errors import RequestError
+from operando.model import STATES, category_attributes, check
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def prepare(
+    log: xr.Dataset, *, max_gap_s: float | None = None, sign: Sign = "declared"
+) -> xr.Dataset:
+    """Return the log in order of time, with everything that follows from it.
+
+    Added on `time`: `run`, `state` and `state_instrument` (`model.STATES`), `half_cycle`, `cycle`
+    (pairs of half-cycles, both from 0, -1 unknown), `net_capacity` (A h, oxidation positive,
+    continuous over restarts), `half_cycle_capacity` (A h, magnitude since the half-cycle began) and
+    `charge_uncertain` (1 from the first gap on in which an unknown charge may have passed).
+    `current` becomes positive for oxidation at the working electrode; `attrs` say where its sign
+    (`current_sign_source`) and the charge (`charge_method`) come from.
+
+    Parameters
+    ----------
+    log
+        Technique "electrochemistry": `voltage` (V), and where known `current` (A),
+        `charge_counter` (A h), `state_instrument`, `loop`, `file_index`; rows in any order.
+    max_gap_s
+        Longest step of time that is no gap; by default the longest of five median steps, 60 s, and
+        1.5 times `attrs["max_record_interval_s"]`.
+    sign
+        "declared" believes `attrs["current_sign"]` and checks it; else what the user says.
+
+    Raises
+    ------
+    AlignmentError
+        Two files recorded at the same time although they are not loops of one sequence.
+    RequestError
+        The sign of the current contradicts the voltage, or nothing says what it is; or `max_gap_s`
+        is not positive.
+    """
+    if max_gap_s is not None and not max_gap_s > 0:
+        raise RequestError(f"max_gap_s: {max_gap_s!r}; expected seconds > 0")
+    runs = _runs(log, max_gap_s)
+    log = log.isel(time=runs.order)
+    nanoseconds = log["time"].values.astype("datetime64[ns]").astype(np.int64)
+    time_s = (nanoseconds - nanoseconds[:1]) / 1e9
+    voltage, recorded = _numbers(log, "voltage"), _numbers(log, "current")
+    told = _integers(log, "state_instrument", STATES["unknown"])
+    declared = str(log.attrs.get("current_sign", "unknown"))
+    current, source = oxidation_positive(
+        time_s, voltage, recorded, runs.run, state=told, declared=declared, sign=sign
+    )
+    state = told.copy()
+    unknown = told == STATES["unknown"]
+    if unknown.any():
+        state[unknown] = infer_states(time_s, voltage, current, runs.run)[unknown]
+    charge = net_charge(
+        time_s,
+        current,
+        _numbers(log, "charge_counter"),
+        runs.run,
+        backward=_backward(log),
+        unsigned=declared == "unsigned" and sign == "declared",
+        gap_s=runs.gap_s,
+        resting=resting(current),
+    )
+    attributes = dict(log["current"].attrs) if "current" in log else {}
+    attributes.update(units="A", long_name="current, oxidation at the working electrode positive")
+    prepared = log.assign(current=("time", current, attributes))
+    prepared = prepared.assign(_derived(runs, state, told, charge))
+    prepared.attrs.update(
+        current_sign="oxidation_positive",
+        current_sign_source=source,
+        charge_method=charge.method,
+    )
+    return check(prepared)
+
+
+def _runs(log: xr.Dataset, max_gap_s: float | None) -> Runs:
+    interval = log.attrs.get("max_record_interval_s")
+    return cut_runs(
+        log["time"].values.astype("datetime64[ns]").astype(np.int64),
+        file=_integers(log, "file_index", 0),
+        loop=_integers(log, "loop", -1),
+        max_gap_s=max_gap_s,
+        record_interval_s=None if interval is None else float(interval),
+        names=json.loads(log.attrs.get("source_files", "[]")),
+    )
+
+
+def _derived(runs: Runs, state: Integers, told: Integers, charge: Charge) -> dict[str, Any]:
+    half_cycle = half_cycles(charge.net, state)
+    cycle = np.where(half_cycle < 0, -1, half_cycle // 2)
+    states = category_attributes(STATES)
+
+    def counted(values: Integers, long_name: str) -> tuple[str, Any, dict[str, object]]:
+        return "time", values.astype(np.int32), {"units": "1", "long_name": long_name}
+
+    def capacity(values: Array, long_name: str) -> tuple[str, Any, dict[str, object]]:
+        return "time", values, {"units": "A h", "long_name": long_name}
+
+    return {
+        "run": counted(runs.run, "uninterrupted stretch of recording, from 0"),
+        "state": (
+            "time",
+            state.astype(np.int32),
+            {**states, "long_name": "state of the cell: the instrument's, else inferred"},
+        ),
+        "state_instrument": (
+            "time",
+            told.astype(np.int32),
+            {**states, "long_name": "state of the cell as the instrument says"},
+        ),
+        "half_cycle": counted(half_cycle, "half-cycle, from 0; -1 unknown"),
+        "cycle": counted(cycle, "cycle (pair of half-cycles), from 0; -1 unknown"),
+        "net_capacity": capacity(charge.net, "net charge, oxidation positive"),
+        "half_cycle_capacity": capacity(
+            since_half_cycle(charge.net, half_cycle), "charge passed since the half-cycle began"
+        ),
+        "charge_uncertain": (
+            "time",
+            charge.uncertain.astype(np.int8),
+            {"units": "1", "long_name": "an unknown charge may have passed in a gap before"},
+        ),
+    }
+
+
+def _numbers(log: xr.Dataset, name: str) -> Array:
+    if name not in log:
+        return np.full(log.sizes["time"], np.nan)
+    return log[name].values.astype(np.float64)
+
+
+def _integers(log: xr.Dataset, name: str, missing: int) -> Integers:
+    if name not in log:
+        return np.full(log.sizes["time"], missing, np.int64)
+    return log[name].values.astype(np.int64)
+
+
+def _backward(log: xr.Dataset) -> bool:
+    return "current" in log and log["current"].attrs.get("averaging") == "backward"

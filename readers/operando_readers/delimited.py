@@ -1,0 +1,355 @@
+"""Any delimited text (csv, tsv, columns of numbers), mapped to our names by what the caller says.
+
+Usage, as options of a recipe or of `read`:
+
+    columns = {
+        voltage = { name = "Ewe [mV]", units = "mV" },
+        current = { name = "I/mA", units = "mA", averaging = "backward" },
+    }
+    time = { name = "Date", format = "%d.%m.%Y %H:%M:%S" }
+
+Nothing is guessed: every column has its name (or its number from 0) and its unit, decimal commas
+are declared, and a file is read this way only when it is asked for. Without `delimiter`, .csv is
+split at commas, .tsv at tabs, everything else at blanks.
+
+A log (electrochemistry) has one row per record. A file of another technique is one frame: an axis
+column beside signal columns; when it was taken must be declared where it is read.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NotRequired, Required, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from operando_readers._reader import File, FormatError, Reader, clock
+
+Array = npt.NDArray[np.float64]
+
+
+class ColumnSpec(TypedDict, total=False):
+    """Where a variable is in the file and what it is measured in."""
+
+    name: Required[str | int]
+    units: Required[str]
+    averaging: NotRequired[Literal["backward", "instantaneous"]]
+    states: NotRequired[Mapping[str, str]]
+
+
+class TimeSpec(TypedDict, total=False):
+    """Which column holds the time: elapsed in `units`, or absolute in `format`."""
+
+    name: Required[str | int]
+    units: NotRequired[Literal["ms", "s", "min", "h"]]
+    start: NotRequired[str]
+    format: NotRequired[str]
+
+
+Columns = Mapping[str, ColumnSpec]
+
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+UNIX = {"unix": 1.0, "unix_ms": 1e-3}
+CHARGE = {"A h": 1.0, "A.h": 1.0, "mA h": 1e-3, "mA.h": 1e-3, "C": 1 / 3600}
+COUNT = {"1": 1.0}
+LOG: dict[str, tuple[str, Mapping[str, float]]] = {
+    "voltage": ("V", {"V": 1.0, "mV": 1e-3}),
+    "counter_voltage": ("V", {"V": 1.0, "mV": 1e-3}),
+    "current": ("A", {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "µA": 1e-6}),
+    "charge_counter": ("A h", CHARGE),
+    "state_instrument": ("1", COUNT),
+    "cycle_instrument": ("1", COUNT),
+    "half_cycle_instrument": ("1", COUNT),
+    "step_instrument": ("1", COUNT),
+    "loop": ("1", COUNT),
+}
+AXES: dict[str, tuple[str, Mapping[str, float]]] = {
+    "two_theta": ("degree", {"degree": 1.0}),
+    "q": ("1/angstrom", {"1/angstrom": 1.0, "1/nm": 0.1}),
+    "raman_shift": ("1/cm", {"1/cm": 1.0}),
+    "energy": ("eV", {"eV": 1.0, "keV": 1e3}),
+}
+TECHNIQUES = {"xrd": ("two_theta", "q"), "raman": ("raman_shift",), "xas": ("energy",)}
+STATES = {
+    "unknown": -1,
+    "rest": 0,
+    "charge": 1,
+    "discharge": 2,
+    "hold_charge": 3,
+    "hold_discharge": 4,
+    "sweep_up": 5,
+    "sweep_down": 6,
+}
+SIGNS = ("oxidation_positive", "oxidation_negative", "unsigned", "unknown")
+
+
+def sniff(head: bytes, name: str) -> bool:
+    """Return False: a text file does not say what its columns mean."""
+    return False
+
+
+def read(
+    file: File,
+    *,
+    columns: Columns,
+    technique: Literal["electrochemistry", "xrd", "raman", "xas"] = "electrochemistry",
+    time: TimeSpec | None = None,
+    current_sign: Literal[
+        "oxidation_positive", "oxidation_negative", "unsigned", "unknown"
+    ] = "unknown",
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] = ".",
+    skip: int = 0,
+    comment: str | None = "#",
+    header: bool = True,
+) -> xr.Dataset:
+    """Read one file as its caller describes it.
+
+    Parameters
+    ----------
+    columns
+        Our name -> {name: the file's column name or its number from 0, units}; `current` may state
+        `averaging`; `state_instrument` translates words by `states` ({"R": "rest", ...}).
+    time
+        {name, units} for elapsed time, with `start` (ISO, local) when it is known; or {name,
+        format} for stamps: a strptime format, "unix" (seconds, UTC) or "unix_ms".
+    skip
+        Lines to leave out at the top.
+    comment
+        What begins the rest of a line that is no data; None for nothing.
+    header
+        Whether the first line left holds the names of the columns.
+
+    Raises
+    ------
+    FormatError
+        A name, unit or technique that is not known, a column the file lacks (lists those it has),
+        a field that is not a number, a row longer than the first. Fields that are empty, or lack at
+        the end of a row, are NaN: not measured.
+    """
+    if technique != "electrochemistry" and technique not in TECHNIQUES:
+        known = ["electrochemistry", *TECHNIQUES]
+        raise FormatError(f"technique: {technique!r}; expected one of {known}")
+    if current_sign not in SIGNS:
+        raise FormatError(f"current_sign: {current_sign!r}; expected one of {SIGNS}")
+    separator = delimiter or {".csv": ",", ".tsv": "\t"}.get(Path(file.name).suffix.lower(), r"\s+")
+    table, torn = _table(file, separator=separator, skip=skip, comment=comment, header=header)
+    if technique == "electrochemistry":
+        dataset = _log(table, columns, time, decimal=decimal)
+        dataset.attrs["current_sign"] = current_sign
+    else:
+        if time is not None:
+            raise FormatError(f"time: {dict(time)}; a file of {technique!r} is one frame")
+        dataset = _frame(table, columns, technique=technique, decimal=decimal)
+    dataset.attrs.update(technique=technique, original_metadata={"columns": str(list(table))})
+    if torn:
+        dataset.attrs["truncated"] = torn
+    return dataset
+
+
+def _table(
+    file: File, *, separator: str, skip: int, comment: str | None, header: bool
+) -> tuple[pd.DataFrame, str]:
+    """Return all fields as text under the names of the file, and why its last row was left out."""
+    text = file.read_text().rstrip("\x00")
+    if "\x00" in text:
+        raise FormatError(f"line {text.count(chr(10), 0, text.find(chr(0))) + 1}: holds NUL bytes")
+    try:
+        table = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            skiprows=skip,
+            comment=comment,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            na_values=[],
+            index_col=False,
+            skipinitialspace=True,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise FormatError(f"table: {str(error).strip()}") from error
+    if header:
+        table.columns = [str(name).strip() for name in table.iloc[0].fillna("")]
+        table = table.iloc[1:]
+    last = text.splitlines()[-1]
+    fields = last.split() if separator == r"\s+" else last.split(separator)
+    if not text.endswith("\n") and len(fields) < table.shape[1]:
+        return table.iloc[:-1], f"the last row is cut short: {last[-40:]!r}"
+    return table, ""
+
+
+def _pick(table: pd.DataFrame, name: str | int, *, what: str) -> pd.Series:
+    if isinstance(name, int) and 0 <= name < table.shape[1]:
+        return table.iloc[:, name]
+    if isinstance(name, int) or name not in table.columns:
+        raise FormatError(f"{what}: no column {name!r}; there are {list(table.columns)}")
+    if list(table.columns).count(name) > 1:
+        raise FormatError(f"{what}: several columns {name!r}; give its number from 0")
+    return table[name]
+
+
+def _numbers(fields: pd.Series, *, what: str, decimal: str) -> Array:
+    """Return fields as numbers; an empty one is NaN, a measurement that was not made."""
+    other = "," if decimal == "." else "."
+    texts = fields.str.strip()
+    wrong = texts.str.contains(other, regex=False)
+    if not wrong.any():
+        numbers = pd.to_numeric(texts.str.replace(decimal, ".", regex=False), errors="coerce")
+        wrong = numbers.isna() & ~texts.str.lower().isin(("", "nan"))
+    if wrong.any():
+        at = int(np.argmax(wrong.to_numpy()))
+        raise FormatError(
+            f"{what}: data row {at + 1} holds {texts.iloc[at]!r}; expected a number with decimal "
+            f"{decimal!r}"
+        )
+    values: Array = numbers.to_numpy(np.float64)
+    return values
+
+
+def _factor(spec: ColumnSpec, units: Mapping[str, float], *, what: str) -> float:
+    if spec.get("units") not in units:
+        raise FormatError(f"{what}: units {spec.get('units')!r}; expected one of {list(units)}")
+    return units[spec["units"]]
+
+
+def _log(
+    table: pd.DataFrame, columns: Columns, time: TimeSpec | None, *, decimal: str
+) -> xr.Dataset:
+    if time is None:
+        raise FormatError("time: missing; a log needs a time column")
+    elapsed, facts = _time(table, time, decimal=decimal)
+    dataset = xr.Dataset(coords={"elapsed": ("time", elapsed, {"units": "s"})})
+    for ours, spec in columns.items():
+        if ours not in LOG:
+            raise FormatError(f"columns: {ours!r}; expected some of {list(LOG)}")
+        unit, units = LOG[ours]
+        factor = _factor(spec, units, what=ours)
+        fields = _pick(table, spec.get("name", ""), what=ours)
+        if ours == "state_instrument":
+            dataset[ours] = _states(fields, spec.get("states", {}))
+            continue
+        values: npt.NDArray[Any] = _numbers(fields, what=ours, decimal=decimal) * factor
+        if units is COUNT:
+            values = np.where(np.isfinite(values), values, -1).astype(np.int32)
+        dataset[ours] = ("time", values, {"units": unit})
+        if ours == "current":
+            dataset[ours].attrs["averaging"] = spec.get("averaging", "instantaneous")
+    if "voltage" not in dataset:
+        raise FormatError(f"columns: no 'voltage' among {list(columns)}")
+    dataset.attrs["clock"] = facts
+    return dataset
+
+
+def _states(fields: pd.Series, words: Mapping[str, str]) -> xr.DataArray:
+    unknown = sorted(set(words.values()) - set(STATES))
+    if not words or unknown:
+        raise FormatError(f"state_instrument: states {dict(words)}; expected {list(STATES)}")
+    codes = fields.str.strip().map({word: STATES[state] for word, state in words.items()})
+    attrs = {
+        "flag_values": np.array(list(STATES.values()), np.int32),
+        "flag_meanings": " ".join(STATES),
+        "units": "1",
+    }
+    return xr.DataArray(codes.fillna(-1).to_numpy().astype(np.int32), dims="time", attrs=attrs)
+
+
+def _time(
+    table: pd.DataFrame, spec: TimeSpec, *, decimal: str
+) -> tuple[Array, dict[str, str | float | None]]:
+    """Return seconds since the start and the clock of a time column."""
+    fields = _pick(table, spec.get("name", ""), what="time")
+    layout, units = spec.get("format"), spec.get("units")
+    if (layout is None) == (units is None):
+        raise FormatError(f"time: {dict(spec)}; expected either units or format")
+    if layout is not None and layout not in UNIX:
+        return _stamps(fields, layout)
+    numbers = _numbers(fields, what="time", decimal=decimal)
+    if not np.isfinite(numbers).all():
+        raise FormatError(f"time: data row {int(np.argmin(np.isfinite(numbers))) + 1} is empty")
+    if layout is not None:
+        nanoseconds = np.round(numbers * UNIX[layout] * 1e9).astype(np.int64)
+        return _since_first(nanoseconds.view("datetime64[ns]"), zone="UTC")
+    if units not in SECONDS:
+        raise FormatError(f"time: units {units!r}; expected one of {list(SECONDS)}")
+    start = spec.get("start")
+    if start is not None:
+        try:
+            datetime.fromisoformat(start)
+        except ValueError as error:
+            raise FormatError(f"time: start {start!r}; expected ISO 8601") from error
+    return numbers * SECONDS[units], clock(start=start, zone=None, marks="instant", source="none")
+
+
+def _stamps(fields: pd.Series, layout: str) -> tuple[Array, dict[str, str | float | None]]:
+    zoned = "%z" in layout
+    try:
+        moments = pd.to_datetime(fields.str.strip(), format=layout, utc=zoned)
+    except ValueError as error:
+        raise FormatError(f"time: format {layout!r}; {error}") from error
+    if moments.isna().any():
+        raise FormatError(
+            f"time: data row {int(np.argmax(moments.isna().to_numpy())) + 1} is empty"
+        )
+    naive = moments.dt.tz_localize(None) if zoned else moments
+    return _since_first(naive.to_numpy("datetime64[ns]"), zone="UTC" if zoned else None)
+
+
+def _since_first(
+    moments: npt.NDArray[np.datetime64], *, zone: str | None
+) -> tuple[Array, dict[str, str | float | None]]:
+    start = str(moments[0]) if moments.size else None
+    elapsed = (moments - moments[:1]).astype(np.int64) / 1e9 if moments.size else np.empty(0)
+    return elapsed, clock(start=start, zone=zone, marks="instant", source="column")
+
+
+def _frame(table: pd.DataFrame, columns: Columns, *, technique: str, decimal: str) -> xr.Dataset:
+    axes = [name for name in columns if name in TECHNIQUES[technique]]
+    if len(axes) != 1:
+        raise FormatError(f"columns: axes {axes}; expected one of {TECHNIQUES[technique]}")
+    name = axes[0]
+    unit, units = AXES[name]
+    factor = _factor(columns[name], units, what=name)
+    fields = _pick(table, columns[name].get("name", ""), what=name)
+    axis = _numbers(fields, what=name, decimal=decimal) * factor
+    order = _ascending(axis, what=name)
+    dataset = xr.Dataset(coords={name: (name, axis[order], {"units": unit})})
+    for ours, spec in columns.items():
+        if ours == name:
+            continue
+        values = _numbers(_pick(table, spec.get("name", ""), what=ours), what=ours, decimal=decimal)
+        attrs = {"units": _unit(spec, ours)}
+        dataset[ours] = (("time", name), values[np.newaxis, order], attrs)
+        if ours.endswith("_sigma") and ours.removesuffix("_sigma") in dataset:
+            dataset[ours.removesuffix("_sigma")].attrs["ancillary_variables"] = ours
+    dataset.attrs["clock"] = clock(start=None, zone=None, marks="start", source="none")
+    return dataset
+
+
+def _unit(spec: ColumnSpec, ours: str) -> str:
+    if not spec.get("units"):
+        raise FormatError(f"{ours}: no units")
+    return spec["units"]
+
+
+def _ascending(axis: Array, *, what: str) -> slice:
+    if axis.size > 1 and np.all(np.diff(axis) < 0):
+        return slice(None, None, -1)
+    if not axis.size or not np.isfinite(axis).all() or np.any(np.diff(axis) <= 0):
+        raise FormatError(f"{what}: empty or not monotonic; sort and merge it")
+    return slice(None)
+
+
+READER = Reader(
+    technique="electrochemistry",
+    suffixes=(".csv", ".txt", ".tsv", ".dat"),
+    sniff=sniff,
+    read=read,
+    description="any delimited text, columns and units declared",
+)
