@@ -27,12 +27,15 @@ VOLUMETRIC = ("tomography",)
 CUTS = 10
 
 
-def _cases() -> Iterator[Any]:
+def _found() -> Iterator[Any]:
     for path in sorted((HERE / "expected").glob("*.json")):
         for entry in json.loads(path.read_text(encoding="utf-8"))["files"]:
             marks = [pytest.mark.shared_data] if entry["root"] == "shared" else []
             name = f"{path.stem}-{entry['path'].rpartition('/')[2]}"
             yield pytest.param(path.stem, entry, marks=marks, id=name)
+
+
+CASES = list(_found())
 
 
 def _file(entry: dict[str, Any]) -> File:
@@ -52,7 +55,7 @@ def test_every_reader_has_expected_numbers() -> None:
     assert set(formats()) <= known
 
 
-@pytest.mark.parametrize(("reader", "entry"), _cases())
+@pytest.mark.parametrize(("reader", "entry"), CASES)
 def test_numbers(reader: str, entry: dict[str, Any]) -> None:
     dataset = _raw(reader, _file(entry), entry)
     assert dataset.sizes["time"] == entry["frames"]
@@ -65,7 +68,7 @@ def test_numbers(reader: str, entry: dict[str, Any]) -> None:
         assert found == pytest.approx(wanted, nan_ok=True, **tolerance), expected
 
 
-@pytest.mark.parametrize(("reader", "entry"), _cases())
+@pytest.mark.parametrize(("reader", "entry"), CASES)
 def test_contract(reader: str, entry: dict[str, Any]) -> None:
     file = _file(entry)
     assert (
@@ -95,7 +98,7 @@ def _assert_raw_contract(dataset: xr.Dataset, *, lazily: bool) -> None:
         assert np.isfinite(dataset["elapsed"].values).all()
 
 
-@pytest.mark.parametrize(("reader", "entry"), _cases())
+@pytest.mark.parametrize(("reader", "entry"), CASES)
 def test_cut_at_ten_places(reader: str, entry: dict[str, Any], tmp_path: Path) -> None:
     """A cut file is refused or is a shorter valid dataset; nothing else ever escapes."""
     file = _file(entry)

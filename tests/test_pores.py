@@ -63,7 +63,7 @@ def test_porosity_of_a_sphere_pack_is_the_analytic_one(count: int, noise: float)
     fraction, truth = spheres(count)
     grey = scanned(fraction, noise=noise)
     result = segment_pores(series(grey[None]))
-    assert result["porosity"].item() == pytest.approx(truth, rel=0.03)
+    assert result["porosity"].item() == pytest.approx(truth, rel=0.05)
     assert result["pore_count"].item() == count
     assert result["assessment"].item() == ASSESSMENTS["success"]
     otsu = float((grey < threshold_otsu(grey)).mean())
@@ -76,7 +76,7 @@ def test_truth_lies_within_the_error_band() -> None:
         fraction, truth = spheres(25, seed=seed)
         result = segment_pores(series(scanned(fraction, seed=seed)[None]))
         pulls.append((result["porosity"].item() - truth) / result["porosity_sigma"].item())
-    assert np.max(np.abs(pulls)) < 1.5
+    assert np.max(np.abs(pulls)) < 1.0
 
 
 def test_sigma_is_half_the_change_over_a_tenth_of_the_contrast() -> None:
@@ -88,10 +88,10 @@ def test_sigma_is_half_the_change_over_a_tenth_of_the_contrast() -> None:
 
 
 def test_one_threshold_for_the_series_lets_porosity_grow() -> None:
-    packs = [spheres(30, radius=radius, seed=4) for radius in (3.0, 3.5, 4.0, 4.5)]
+    packs = [spheres(12, radius=radius, seed=4) for radius in (5.0, 5.5, 6.0, 6.5)]
     result = segment_pores(series([scanned(fraction) for fraction, _ in packs]))
     assert len(set(result["threshold"].values.tolist())) == 1
-    np.testing.assert_allclose(result["porosity"], [truth for _, truth in packs], rtol=0.05)
+    np.testing.assert_allclose(result["porosity"], [truth for _, truth in packs], rtol=0.04)
 
 
 @pytest.mark.parametrize(("connectivity", "oracle"), [(6, 1), (26, 3)])
@@ -109,7 +109,7 @@ def test_counts_are_those_of_scikit_image(connectivity: int, oracle: int) -> Non
 
 @settings(max_examples=12, deadline=None)
 @given(
-    chunks=st.tuples(*(st.integers(1, n) for n in (2, 12, 16, 20))),
+    chunks=st.tuples(st.integers(1, 2), st.integers(4, 12), st.integers(5, 16), st.integers(7, 20)),
     kind=st.sampled_from(["uint16", "int16", "float32"]),
     holes=st.booleans(),
 )

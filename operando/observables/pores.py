@@ -29,8 +29,8 @@ BINS = 65536
 """Bins between the extremes of a float series; integers of up to 16 bits are counted exactly."""
 RARE = 1e-4
 """A phase with a smaller share of the voxels than this is not looked for."""
-VALLEY = 0.9
-"""Two modes are apart when the histogram between them falls below this part of the lower one."""
+APART = 3.5
+"""Standard deviations of the first mode that the second is away; noise alone puts it at 2."""
 BAND = 0.05
 """Threshold error as a part of the contrast between the two modes."""
 
@@ -70,7 +70,8 @@ def segment_pores(
     The threshold is found once, on the histogram of the whole series, so that a change of porosity
     is never a change of threshold. It conserves porosity: the share of voxels below it equals the
     grey-level porosity (bright - mean) / (bright - dark), which counts a voxel that is half pore
-    as half a pore. On sphere packs it is within 2 % of the truth where Otsu's is up to 7 % off.
+    as half a pore. On packs of spheres 6 to 16 voxels wide, with noise up to 12 % of the contrast,
+    it is within 5 % of the truth where Otsu's is 2-20 % off, or fails.
 
     The series is streamed once for the threshold (twice for floats), at once, and once more for
     the numbers, lazily if it is lazy. Only the mask of a volume is ever whole in memory; the
@@ -106,7 +107,8 @@ def segment_pores(
     -----
     The threshold part of `porosity_sigma` is common to all steps. It takes two modes to find a
     threshold: with more phases (a bright second phase that is not rare, an electrode in the field)
-    give it. Noise above a fifth of the contrast merges the modes (`no_contrast`): filter first.
+    give it. Noise of a fifth of the contrast costs a tenth of the porosity, more
+    hides the pores (`no_contrast`): filter first.
     Padding with zeros instead of NaN counts as pore. Sodium is as dark as a void in absorption
     contrast: "pore" means void or sodium. Pores below about 6 voxels in diameter lose volume.
     """
@@ -129,9 +131,9 @@ def find_levels(
     """Return the two modes of a histogram and the porosity-conserving threshold between them.
 
     The first mode is the highest. The second is the bin with the largest height times distance to
-    the fourth power (J. R. Parker's two-peaks method, with a higher power for rare pores), on the
-    side of the pores if there is a valley to cross, else on the other side. Each is then the mean
-    of the voxels within a fifth of the contrast around it.
+    the fourth power (J. R. Parker's two-peaks method, with a higher power for rare pores): on the
+    side of the pores if that is further away than noise explains, else on the other side. Each is
+    then the mean of the voxels within a fifth of the contrast around it.
     """
     given = np.nan if threshold is None else threshold
     edges = bins.edges()
@@ -155,25 +157,36 @@ def _modes(
     for _ in range(2):
         smooth = ndimage.uniform_filter1d(smooth, width, mode="constant")
     first = int(np.argmax(smooth))
-    index = np.arange(counts.size)
+    distance = np.arange(counts.size) - first
     for side in (pore_side, -pore_side):
-        there = (index >= low) & (index <= high) & (np.sign(index - first) == side)
-        second = int(np.argmax(np.where(there, smooth, 0.0) * np.abs(index - first) ** 4.0))
-        left, right = sorted((first, second))
-        if there[second] and smooth[left : right + 1].min() < VALLEY * smooth[second]:
-            reach = 0.2 * (centres[right] - centres[left])
+        there = (distance * side > 0) & (distance >= low - first) & (distance <= high - first)
+        second = int(np.argmax(np.where(there, smooth, 0.0) * distance**4.0))
+        if abs(second - first) > APART * _spread(share, first, side=-side) and there[second]:
+            left, right = centres[min(first, second)], centres[max(first, second)]
+            reach = 0.2 * float(right - left)
             return (
-                _settle(counts, centres, centres[left], reach),
-                _settle(counts, centres, centres[right], reach),
+                _settle(counts, centres, float(left), reach),
+                _settle(counts, centres, float(right), reach),
             )
     return None
 
 
+def _spread(share: Array, mode: int, *, side: int) -> int:
+    """Return the standard deviation of a mode in bins, from its flank on one side."""
+    flank = 1.0 - share[mode] if side > 0 else share[mode]
+    return abs(int(np.searchsorted(share, share[mode] + side * 0.6827 * flank)) - mode)
+
+
 def _settle(counts: npt.NDArray[np.int64], centres: Array, mode: float, reach: float) -> float:
-    """Move a mode to the mean of the voxels within reach until it stays (flat mean shift)."""
+    """Move a mode to the mean of the voxels within reach (flat mean shift), half a reach at most.
+
+    Small pores leave a shoulder instead of a second mode: unbounded, it would climb to the first.
+    """
+    start = mode
     for _ in range(100):
         near = np.abs(centres - mode) <= reach
-        moved = float(counts[near] @ centres[near]) / max(int(counts[near].sum()), 1)
+        mean = float(counts[near] @ centres[near]) / max(int(counts[near].sum()), 1)
+        moved = float(np.clip(mean, start - reach / 2, start + reach / 2))
         if abs(moved - mode) <= 1e-6 * reach:
             break
         mode = moved

@@ -40,11 +40,13 @@ def chosen_signal(
 
 
 def label_of(signal: xr.DataArray) -> str:
-    """Return the label of a signal, with its unit; a complex one is drawn by its magnitude."""
-    name = str(signal.name)
-    words = signal.attrs.get("long_name")
-    text = named(name, units=str(signal.attrs.get("units", "1")), words=words and str(words))
-    return f"|{text[:1].lower()}{text[1:]}|" if signal.dtype.kind == "c" else text
+    """Return the label of a variable, with its unit; a complex one is drawn by its magnitude."""
+    words = str(signal.attrs.get("long_name") or signal.name).replace("_", " ")
+    return named(
+        str(signal.name) if signal.dtype.kind != "c" else f"|{signal.name}|",
+        units=str(signal.attrs.get("units", "1")),
+        words=words if signal.dtype.kind != "c" else f"|{words}|",
+    )
 
 
 def faulty(frames: xr.Dataset) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 
 from operando.detect.event import Event
-from operando.plots.style import EVENT, plain
+from operando.plots.style import EVENT, plain, shorten
 from operando.plots.timeline import hours
 
 MOST_NUMBERED = 9
@@ -117,7 +117,7 @@ def key(marks: Sequence[Mark]) -> list[str]:
 
 def _told(mark: Mark) -> str:
     event = mark.event
-    place = f" at {event.position}" if event.position else ""
+    place = f" at {shorten(event.position, 28)}" if event.position else ""
     state = [] if np.isnan(event.onset.voltage) else [f"{event.onset.voltage:.3f} V"]
     state += [event.onset.state.replace("_", " ")] if event.onset.state != "unknown" else []
     state += [f"cycle {event.onset.cycle}"] if event.onset.cycle is not None else []

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from operando.detect.event import Event
 from operando.errors import RequestError
 from operando.plots.cell import draw_voltage
+from operando.plots.chosen import label_of
 from operando.plots.heatmap import time_limits
 from operando.plots.marks import Mark, at_position, draw_marks, key, marks_of
 from operando.plots.series import Series, counted, series_of
@@ -27,7 +28,6 @@ from operando.plots.style import (
     figure,
     footnote,
     look,
-    named,
     on_white,
     wrap,
 )
@@ -40,7 +40,8 @@ from operando.plots.timeline import (
     titled,
 )
 
-HEIGHTS = {"number": 1.75, "voltage": 1.3}
+HEIGHTS = {"number": 1.75, "voltage": 1.5}
+BAR = "#6F8798"
 MOST_BARS = 200
 """Up to here every point has its own error bar; longer series have a band."""
 MOST_VECTORS = 2000
@@ -102,7 +103,7 @@ def observable(
             here = at_position(marks, place, among=list(places))
             _draw_time(left, series)
             draw_marks(left, here)
-            left.set_ylabel(titled(place, _label(dataset[name])))
+            left.set_ylabel(titled(place, label_of(dataset[name])))
             _draw_voltage(right, series, cycles)
             _ring(right, series, here)
             _limit(left, series)
@@ -112,15 +113,6 @@ def observable(
         rows[-1][1].set_xlabel("Voltage (V)")
         _explain(shown, legend, list(places.values()), cycles, events=bool(marks))
     return shown
-
-
-def _label(variable: xr.DataArray) -> str:
-    words = variable.attrs.get("long_name")
-    return named(
-        str(variable.name),
-        units=str(variable.attrs.get("units", "1")),
-        words=str(words) if words else None,
-    )
 
 
 def _panels(count: int, lines: Sequence[str]) -> tuple[Figure, list[tuple[Axes, Axes]], Axes, Axes]:
@@ -148,13 +140,13 @@ def _draw_time(axes: Axes, series: Series) -> None:
     line, middle = broken(x, gap), broken(value, gap)
     if x.size <= MOST_BARS:
         _bars(axes, x, value, sigma)
-        axes.plot(line, middle, color=INK, linewidth=0.5, marker="o", markersize=2.4)
+        axes.plot(line, middle, color=INK, linewidth=0.5, marker="o", markersize=1.8)
     else:
         band = broken(sigma, gap)
         axes.fill_between(
             line, middle - band, middle + band, color="#9DB8CC", linewidth=0, rasterized=raster
         )
-        axes.plot(line, middle, color=INK, linewidth=0.7, rasterized=raster)
+        axes.plot(line, middle, color=INK, linewidth=0.3 if raster else 0.7, rasterized=raster)
     _doubts(axes, x, series)
 
 
@@ -177,18 +169,18 @@ def _draw_voltage(axes: Axes, series: Series, cycles: Index) -> None:
             y,
             color=colour,
             marker=marker,
-            markersize=3,
-            linestyle=line,
+            markersize=1.2 if raster else 2.6,
+            linestyle="none" if raster else line,
             linewidth=0.6,
             rasterized=raster,
         )
     _doubts(axes, series.voltage, series)
 
 
-def _bars(axes: Axes, x: Array, y: Array, sigma: Array, *, colour: Any = "#6F8798") -> None:
+def _bars(axes: Axes, x: Array, y: Array, sigma: Array, *, colour: Any = BAR) -> None:
     known = np.isfinite(sigma) & np.isfinite(y)
     axes.errorbar(
-        x[known], y[known], yerr=sigma[known], fmt="none", ecolor=colour, elinewidth=0.7, zorder=1.5
+        x[known], y[known], yerr=sigma[known], fmt="none", ecolor=colour, elinewidth=0.8, zorder=2.1
     )
 
 
@@ -243,7 +235,7 @@ def _explain(
 ) -> None:
     """Say in the free corner what colours, markers and lines mean, as far as they occur."""
     axes.set_axis_off()
-    ways = np.concatenate([series.way for series in every])
+    ways = np.concatenate([series.way[np.isfinite(series.voltage)] for series in every])
     handles = [
         Line2D([], [], color=INK, marker=marker, markersize=3, linestyle=line, label=text)
         for way, (marker, line, text) in WAYS.items()
@@ -273,11 +265,12 @@ def _open_circle(colour: str, *, size: float, label: str) -> Line2D:
 
 
 def _cycle_bar(shown: Figure, axes: Axes, cycles: Index, colours: dict[int, Any]) -> None:
-    inset = axes.inset_axes((0.02, 0.72, 0.9, 0.09))
+    inset = axes.inset_axes((0.16, 0.78, 0.82, 0.08))
     steps = ListedColormap([colours[int(cycle)] for cycle in cycles])
     norm = BoundaryNorm(np.arange(cycles.size + 1), cycles.size)
     bar = shown.colorbar(ScalarMappable(norm, steps), cax=inset, orientation="horizontal")
-    labelled = np.unique(np.linspace(0, cycles.size - 1, min(cycles.size, 8)).round().astype(int))
+    labelled = np.arange(0, cycles.size, -(-cycles.size // 8))
     bar.set_ticks((labelled + 0.5).tolist(), labels=[str(cycles[at]) for at in labelled])
-    bar.set_label("Cycle", labelpad=1)
     bar.ax.minorticks_off()
+    bar.ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, pad=1)
+    axes.text(0.12, 0.82, "Cycle", transform=axes.transAxes, ha="right", va="center", fontsize=7)

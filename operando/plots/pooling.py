@@ -54,13 +54,13 @@ def block_means(values: npt.NDArray[np.number], starts: Index, channels: int) ->
     across = np.arange(0, real.shape[1], channels)
     total = _sums(np.where(finite, real, 0.0), starts, across)
     number = _sums(finite.astype(np.float64), starts, across)
-    return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    return np.asarray(np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0))
 
 
 def pooled_axis(values: Array, *, channels: int) -> Array:
     """Return the edges of the pooled channels: half-way between neighbours."""
     if values.size == 1:
-        return values + np.array([-0.5, 0.5])
+        return np.asarray(values + np.array([-0.5, 0.5]))
     middle = (values[:-1] + values[1:]) / 2
     first, last = 1.5 * values[0] - 0.5 * values[1], 1.5 * values[-1] - 0.5 * values[-2]
     if values[0] > 0 >= first:

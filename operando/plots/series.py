@@ -46,11 +46,11 @@ def series_of(dataset: xr.Dataset, name: str, since: np.datetime64) -> Series:
 
     value = dataset[name].values.astype(np.float64)
     state = on_time("state", STATES["unknown"]).astype(np.int64)
-    believed, doubted = _believed(dataset, name)
+    trusted, doubted = believed(dataset, name)
     return Series(
         value=value,
         sigma=on_time(f"{name}_sigma", np.nan).astype(np.float64),
-        believed=believed & np.isfinite(value),
+        believed=trusted & np.isfinite(value),
         doubted=doubted,
         voltage=on_time("voltage", np.nan).astype(np.float64),
         cycle=on_time("cycle", -1).astype(np.int64),
@@ -60,8 +60,11 @@ def series_of(dataset: xr.Dataset, name: str, since: np.datetime64) -> Series:
     )
 
 
-def _believed(dataset: xr.Dataset, name: str) -> tuple[Mask, dict[str, int]]:
-    """Return which points are assessed a success, and how many points have which other verdict."""
+def believed(dataset: xr.Dataset, name: str) -> tuple[Mask, dict[str, int]]:
+    """Return which points are assessed a success, and how many have which other verdict.
+
+    The verdict is `<name>_assessment`, else `assessment`; without one every point is believed.
+    """
     known = [key for key in (f"{name}_assessment", "assessment") if key in dataset.variables]
     if not known or dataset[known[0]].dims != ("time",):
         return np.ones(dataset.sizes["time"], bool), {}
@@ -87,4 +90,4 @@ def counted(place: str, series: Series) -> str:
     outside = int(np.sum(~np.isfinite(series.voltage)))
     facts += [f"{outside} outside the log (against time only)"] if outside else []
     facts += [] if np.isfinite(series.sigma).any() else ["no sigma"]
-    return plain(f"{place}: " if place else "") + ", ".join(facts)
+    return (f"{plain(place)}: " if place else "") + ", ".join(facts)

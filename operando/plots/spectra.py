@@ -99,7 +99,7 @@ def spectra(
     }
     norm = _norm(list(selected.values()))
     with look():
-        lines = wrap([_told(norm, zero), *key(marks)])
+        lines = wrap([_told(norm, zero, events=bool(marks)), *key(marks)])
         shown, panels = _panels(list(selected.values()), lines)
         for (upper, lower, legend), (place, part) in zip(panels, selected.items(), strict=True):
             _draw(upper, lower, part, drawn, norm)
@@ -158,11 +158,12 @@ def _norm(selected: Sequence[_Selected]) -> Normalize | None:
     return Normalize(low, high) if high > low else Normalize(low - 0.05, low + 0.05)
 
 
-def _told(norm: Normalize | None, zero: np.datetime64) -> str:
-    clock = since_label(zero)
+def _told(norm: Normalize | None, zero: np.datetime64, *, events: bool) -> str:
+    text = f"{since_label(zero)} beside each line"
+    text += ", in parentheses the event that begins there. " if events else ". "
     if norm is None:
-        return f"{clock} beside each colour. No frame is covered by the log: all are grey."
-    return f"{clock} beside each colour. Full lines: oxidation, rest or unknown; dashed: reduction."
+        return text + "No frame is covered by the log: all are grey."
+    return text + "Full: oxidation, rest or unknown; dashed: reduction."
 
 
 def _panels(
@@ -205,7 +206,7 @@ def _draw(
             "linestyle": (0, (4, 1.5)) if part.reduction[index] else "-",
             "linewidth": 1.8 if event else 0.9,
         }
-        label = f"{part.hours[index]:.2f}" + (f" (event {event})" if event else "")
+        label = f"{part.hours[index]:.2f}" + (f" ({event})" if event else "")
         upper.plot(x, values, label=label, **look)
         lower.plot(x, values - part.values[0], **look)
     if axis == "frequency":

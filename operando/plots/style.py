@@ -57,7 +57,7 @@ AXES = {
     "raman_shift": "Raman shift",
     "energy": "Energy",
     "frequency": "Frequency",
-    "mu": "μ",
+    "mu": "Absorption μ",
 }
 UNITS = {
     "1": "",
@@ -105,12 +105,13 @@ def named(name: str, *, units: str, words: str | None = None) -> str:
 def plain(text: str) -> str:
     r"""Return text that matplotlib draws as it stands: one line, no mathematics, known letters.
 
+    Invisible characters, which could turn the direction of a line around, and letters that the
+    font lacks become U+FFFD.
+
     >>> plain("50$ spot\n2")
     '50\\$ spot 2'
     """
-    letters = (
-        letter if ord(letter) in _glyphs() else "\ufffd" for letter in " ".join(text.split())
-    )
+    letters = (letter if _drawn(letter) else "\ufffd" for letter in " ".join(text.split()))
     return "".join(letters).replace("$", r"\$")
 
 
@@ -136,6 +137,10 @@ def footnote(axes: Axes, lines: Sequence[str]) -> None:
     axes.text(
         0, 1, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7, linespacing=1.25
     ).set_in_layout(False)
+
+
+def _drawn(letter: str) -> bool:
+    return letter.isprintable() and ord(letter) in _glyphs()
 
 
 @cache

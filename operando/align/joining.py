@@ -1,0 +1,287 @@
+"""The verb `align`: one prepared log joined to the exposures of one measurement."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from operando.align import windows as kernels
+from operando.align.flags import Clocks, alignment_flags, clocks_of, duplicates
+from operando.align.majorities import Majority, majority
+from operando.align.windows import Array, Integers, Pieces, Windows
+from operando.errors import AlignmentError, ContractError, RequestError
+from operando.model import (
+    ALIGNMENT_FLAGS,
+    STATES,
+    category_attributes,
+    count_flags,
+    flag_attributes,
+)
+
+Coordinate = tuple[str, npt.NDArray[Any], dict[str, Any]]
+
+LABELS = {
+    "cycle": "cycle for most of the exposure",
+    "half_cycle": "half-cycle for most of the exposure",
+    "state": "state of the cell for most of the exposure",
+    "state_instrument": "state as the instrument says, for most of the exposure",
+    "run": "run of the log for most of the exposure",
+}
+COORDINATES = (
+    "voltage",
+    "voltage_min",
+    "voltage_max",
+    "voltage_sigma",
+    "current",
+    "charge_passed",
+    "net_capacity",
+    "net_capacity_start",
+    "net_capacity_end",
+    "half_cycle_capacity",
+    *LABELS,
+    "coverage",
+    "alignment_flag",
+)
+
+
+def align(
+    frames: xr.Dataset,
+    electrochemistry: xr.Dataset,
+    *,
+    minimum_coverage: float = 0.9,
+    majority: float = 0.95,
+    time_sigma_s: float | None = None,
+) -> xr.Dataset:
+    """Return the frames with the electrochemical state of the cell while each was taken.
+
+    A frame is the interval from `time_start` to `time_end`. Added as coordinates on `time`:
+
+    - `voltage` (V), `current` (A): time-weighted means over the recorded part of the exposure.
+      Voltage is linear between rows; current is constant backwards where the instrument averages
+      since the previous row, linear otherwise. `voltage_min`, `voltage_max` (V).
+    - `voltage_sigma` (V): how far the mean moves with the clocks, |dE/dt| times their sigma; NaN
+      where a sigma is unknown.
+    - `net_capacity_start`, `net_capacity`, `net_capacity_end` (A h) at start, middle and end;
+      `charge_passed` = end - start; `half_cycle_capacity` at the middle.
+    - `cycle`, `half_cycle`, `state`, `state_instrument`, `run`: what held for most of the exposure.
+    - `coverage` (0-1): recorded part of the exposure.
+    - `alignment_flag` (`model.ALIGNMENT_FLAGS`). Without coverage a frame is `outside`, and
+      `in_gap` too when the log has rows before and after it; all its numbers are NaN, its labels
+      -1. Below `minimum_coverage` it is `partial`, and its numbers are those of the recorded part.
+
+    Nothing is extrapolated, and nothing is interpolated across a gap, the end of a run or a missing
+    value. A frame of no length takes the value at the instant. No frame is dropped or reordered,
+    and lazy signals stay lazy.
+
+    Parameters
+    ----------
+    frames
+        Any technique, with `time_start` and `time_end` (UTC).
+    electrochemistry
+        A log from `prepare`.
+    minimum_coverage
+        Below this coverage a frame is flagged `partial`.
+    majority
+        Below this share of the longest state or half-cycle a frame is flagged `mixed_state`.
+    time_sigma_s
+        Uncertainty of the frames' clock against the log's; by default the `sigma_s` of both clocks
+        in quadrature, and `clock_unverified` when one is unknown.
+
+    Raises
+    ------
+    AlignmentError
+        No frame overlaps the log: the message names both spans.
+    ContractError
+        The frames have no intervals.
+    RequestError
+        The log is not prepared or has fewer than two rows, a threshold is not a share, or the
+        frames hold a variable of the same name.
+    """
+    _check_request(
+        frames,
+        electrochemistry,
+        minimum_coverage=minimum_coverage,
+        majority=majority,
+        time_sigma_s=time_sigma_s,
+    )
+    start, end = _instants(frames["time_start"]), _instants(frames["time_end"])
+    time = _instants(electrochemistry["time"])
+    _check_spans(start, end, time)
+    clocks = clocks_of(frames, electrochemistry, time_sigma_s=time_sigma_s)
+    coordinates = _join(frames, electrochemistry, clocks, (minimum_coverage, majority))
+    aligned = frames.assign_coords(coordinates)
+    aligned.attrs["alignment"] = json.dumps(
+        {
+            "minimum_coverage": minimum_coverage,
+            "majority": majority,
+            "time_sigma_s": None if np.isnan(clocks.sigma_s) else clocks.sigma_s,
+            "frames": int(start.size),
+            "flags": count_flags(coordinates["alignment_flag"][1], ALIGNMENT_FLAGS),
+            "sources": json.loads(electrochemistry.attrs.get("source_files", "[]")),
+            "clocks": clocks.described,
+        }
+    )
+    return aligned
+
+
+def _join(
+    frames: xr.Dataset, log: xr.Dataset, clocks: Clocks, thresholds: tuple[float, float]
+) -> dict[str, Coordinate]:
+    start, end = _instants(frames["time_start"]), _instants(frames["time_end"])
+    time = _instants(log["time"])
+    run = log["run"].values.astype(np.int64)
+    voltage = kernels.linear(log["voltage"].values.astype(np.float64), run)
+    current = _current(log, run)
+    windows = kernels.place(time, start, end, voltage.covered)
+    current_windows = kernels.place(time, start, end, current.covered)
+    labels = _labels(log, time, voltage, windows)
+    sigma = np.abs(kernels.slope(time, voltage, windows)) * clocks.sigma_s
+    coverage = kernels.coverage(time, voltage, windows)
+    flag = alignment_flags(
+        time,
+        windows,
+        coverage=coverage,
+        current_coverage=kernels.coverage(time, current, current_windows),
+        shares=[labels["state"].share, labels["half_cycle"].share],
+        voltage_sigma=sigma,
+        clocks=clocks,
+        charge_uncertain=log["charge_uncertain"].values != 0,
+        duplicate=duplicates(frames),
+        minimum_coverage=thresholds[0],
+        majority=thresholds[1],
+    )
+    low, high = kernels.extremes(time, voltage, windows)
+    return {
+        "voltage": _number(
+            kernels.mean(time, voltage, windows),
+            "V",
+            "mean voltage during the exposure",
+            ancillary_variables="voltage_sigma alignment_flag",
+        ),
+        "voltage_min": _number(low, "V", "lowest voltage during the exposure"),
+        "voltage_max": _number(high, "V", "highest voltage during the exposure"),
+        "voltage_sigma": _number(sigma, "V", "uncertainty of voltage from that of the clocks"),
+        "current": _number(
+            kernels.mean(time, current, current_windows),
+            "A",
+            "mean current during the exposure, oxidation positive",
+        ),
+        **_capacities(log, time, run, windows),
+        **{name: _category(name, found.label) for name, found in labels.items()},
+        "coverage": _number(coverage, "1", "share of the exposure in which voltage was recorded"),
+        "alignment_flag": (
+            "time",
+            flag,
+            {**flag_attributes(ALIGNMENT_FLAGS), "long_name": "faults of the alignment"},
+        ),
+    }
+
+
+def _current(log: xr.Dataset, run: Integers) -> Pieces:
+    values = log["current"].values.astype(np.float64)
+    if log["current"].attrs.get("averaging") == "backward":
+        return kernels.backward(values, run)
+    return kernels.linear(values, run)
+
+
+def _capacities(
+    log: xr.Dataset, time: Integers, run: Integers, windows: Windows
+) -> dict[str, Coordinate]:
+    net = log["net_capacity"].values.astype(np.float64)
+    charge = kernels.linear(net, run)
+    middle = windows.start + (windows.end - windows.start) // 2
+    at_start = kernels.value_at(time, charge, windows.start)
+    at_middle = kernels.value_at(time, charge, middle)
+    at_end = kernels.value_at(time, charge, windows.end)
+    half_cycle = log["half_cycle"].values.astype(np.int64)
+    first = np.flatnonzero(np.diff(half_cycle, prepend=half_cycle[0] - 1))
+    began = np.repeat(net[np.maximum(first - 1, 0)], np.diff(np.append(first, net.size)))
+    # The charge at which a half-cycle began is a label, held backwards like all of them.
+    held = kernels.backward(began, run)
+    since = np.abs(at_middle - kernels.value_at(time, held, middle))
+    return {
+        "charge_passed": _number(at_end - at_start, "A h", "charge passed during the exposure"),
+        "net_capacity": _number(at_middle, "A h", "net charge at the middle of the exposure"),
+        "net_capacity_start": _number(at_start, "A h", "net charge at its start"),
+        "net_capacity_end": _number(at_end, "A h", "net charge at its end"),
+        "half_cycle_capacity": _number(
+            since, "A h", "charge passed since the half-cycle began, at the middle of the exposure"
+        ),
+    }
+
+
+def _labels(
+    log: xr.Dataset, time: Integers, voltage: Pieces, windows: Windows
+) -> dict[str, Majority]:
+    return {
+        name: majority(
+            time, log[name].values.astype(np.int64), voltage.covered, windows, missing=-1
+        )
+        for name in LABELS
+    }
+
+
+def _category(name: str, values: Integers) -> Coordinate:
+    attributes: dict[str, Any] = {"units": "1", "long_name": LABELS[name]}
+    if name in ("state", "state_instrument"):
+        attributes.update(category_attributes(STATES))
+    return "time", values.astype(np.int32), attributes
+
+
+def _number(values: Array, units: str, long_name: str, **attributes: str) -> Coordinate:
+    return "time", values, {"units": units, "long_name": long_name, **attributes}
+
+
+def _instants(stamps: xr.DataArray) -> Integers:
+    return stamps.values.astype("datetime64[ns]").astype(np.int64)
+
+
+def _check_request(
+    frames: xr.Dataset,
+    log: xr.Dataset,
+    *,
+    minimum_coverage: float,
+    majority: float,
+    time_sigma_s: float | None,
+) -> None:
+    for name, share in (("minimum_coverage", minimum_coverage), ("majority", majority)):
+        if not 0 <= share <= 1:
+            raise RequestError(f"{name}: {share!r}; expected a share from 0 to 1")
+    if time_sigma_s is not None and not 0 <= time_sigma_s < np.inf:
+        raise RequestError(f"time_sigma_s: {time_sigma_s!r}; expected seconds >= 0")
+    missing = {"voltage", "current", "net_capacity", "charge_uncertain", *LABELS} - set(
+        map(str, log.data_vars)
+    )
+    if missing:
+        raise RequestError(
+            f"electrochemistry: lacks {sorted(missing)}; pass what operando.prepare returns"
+        )
+    if log.sizes["time"] < 2:
+        raise RequestError(
+            f"electrochemistry: {log.sizes['time']} row; two and more make an interval"
+        )
+    for name in ("time_start", "time_end"):
+        if name not in frames.coords or frames[name].dims != ("time",):
+            raise ContractError(f"frames: no {name!r} on time; every frame is an interval")
+    taken = sorted(set(COORDINATES) & set(map(str, frames.data_vars)))
+    if taken:
+        raise RequestError(f"frames: already hold the variables {taken}; rename them first")
+
+
+def _check_spans(start: Integers, end: Integers, time: Integers) -> None:
+    if start.size and (end.max() < time[0] or start.min() > time[-1]):
+        spans = [
+            " to ".join(str(np.datetime64(int(moment), "s")) for moment in span)
+            for span in (
+                (start.min() // 10**9, end.max() // 10**9),
+                (time[0] // 10**9, time[-1] // 10**9),
+            )
+        ]
+        raise AlignmentError(
+            f"no overlap: frames span {spans[0]} UTC, electrochemistry spans {spans[1]} UTC; "
+            "check tz and clock_offset_s of both"
+        )

@@ -1,0 +1,156 @@
+"""Windows of frames that differ from a fitted reference, and how large a difference is chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import lfilter
+
+Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+
+class Scan:
+    """Scores of windows of frames against a reference fitted to the first of them.
+
+    The model of a series (n,) is basis (n, p) times parameters fitted to the first `reference`
+    frames, plus, in a window of later frames, a constant departure. Its score is the weighted mean
+    residual in the window over its sigma, which holds the noise of the window, the error of the
+    fit, and the lag-1 correlation.
+
+    Parameters
+    ----------
+    sigma
+        Statistical standard deviation of each frame (n,).
+    minimum
+        Frames of the shortest window; the others are longer by powers of two or reach the end.
+    """
+
+    def __init__(self, basis: Array, sigma: Array, *, reference: int, minimum: int) -> None:
+        self.reference, self.minimum = reference, minimum
+        self.weight = 1 / sigma
+        self.basis = basis * self.weight[:, None]
+        known = self.basis[:reference]
+        self.fit = np.linalg.pinv(known)
+        self.covariance = self.fit @ self.fit.T
+        self.information = np.append(0, np.cumsum(self.weight**2))
+        lever = np.cumsum(self.weight[:, None] * self.basis, axis=0)
+        self.lever = np.vstack([np.zeros(lever.shape[1]), lever])
+        frames, first = sigma.size, reference
+        lengths = [minimum]
+        while lengths[-1] * 2 <= frames - first:
+            lengths.append(lengths[-1] * 2)
+        starts = [np.arange(first, frames - length + 1) for length in lengths]
+        stops = [start + length for start, length in zip(starts, lengths, strict=True)]
+        to_the_end = np.arange(first, frames - minimum + 1)
+        self.starts = np.concatenate([*starts, to_the_end])
+        self.stops = np.concatenate([*stops, np.full(to_the_end.size, frames)])
+
+    def residuals(self, values: Array) -> Array:
+        """Return series (k, rows) minus the fitted reference, in sigma."""
+        return self._minus_fit(values * self.weight)
+
+    def _minus_fit(self, whitened: Array) -> Array:
+        known = whitened[:, : self.reference]
+        return np.asarray(whitened - (known @ self.fit.T) @ self.basis.T)
+
+    def noise(self, residuals: Array) -> tuple[Array, Array]:
+        """Return scatter in sigma (never below 1) and lag-1 correlation of each series.
+
+        From the median absolute deviation of differences at lag 1 and 2, var_k = 2 s^2 (1 - r^k),
+        which neither a step nor a steady slope disturbs.
+        """
+        one, two = (_spread(residuals[:, lag:] - residuals[:, :-lag]) ** 2 for lag in (1, 2))
+        correlation = np.clip(two / np.maximum(one, 1e-300) - 1, 0, 0.8)
+        scatter = np.sqrt(one / (2 * (1 - correlation)))
+        free = self.reference - self.basis.shape[1]
+        if self.basis.shape[1] > 1 and free > 0:
+            misfit = np.square(residuals[:, : self.reference]).sum(axis=1) / free
+            scatter = np.maximum(scatter, np.sqrt(misfit))
+        return np.maximum(scatter, 1.0), correlation
+
+    def scores(self, residuals: Array, starts: Rows, stops: Rows) -> Array:
+        """Return the departure over its sigma in windows of rows, (k, windows)."""
+        total = np.cumsum(residuals * self.weight, axis=1)
+        total = np.hstack([np.zeros((len(total), 1)), total])
+        scatter, correlation = self.noise(residuals)
+        width = scatter * np.sqrt((1 + correlation) / (1 - correlation))
+        known = np.sqrt(self._variance(starts, stops))
+        return np.asarray((total[:, stops] - total[:, starts]) / known / width[:, None])
+
+    def _variance(self, starts: Rows, stops: Rows) -> Array:
+        lever = self.lever[stops] - self.lever[starts]
+        common = np.einsum("wi,ij,wj->w", lever, self.covariance, lever)
+        return np.asarray(self.information[stops] - self.information[starts] + common)
+
+    def threshold(self, scatter: float, correlation: float, false_alarm: float) -> float:
+        """Return what the largest score exceeds with probability `false_alarm` in mere noise."""
+        random = np.random.default_rng(0)
+        count, frames = int(np.ceil(20 / false_alarm)), self.weight.size
+        largest = []
+        for first in range(0, count, batch := max(1, 2_000_000 // frames)):
+            white = random.standard_normal((min(batch, count - first), frames))
+            white[:, 1:] *= np.sqrt(1 - correlation**2)
+            noise = scatter * lfilter([1.0], [1.0, -correlation], white, axis=1)
+            scores = self.scores(self._minus_fit(noise), self.starts, self.stops)
+            largest.append(np.abs(scores).max(axis=1))
+        return float(np.quantile(np.concatenate(largest), 1 - false_alarm))
+
+    def strongest(self, value: Array) -> tuple[float, int, int]:
+        """Return the score of largest magnitude and its window."""
+        scores = self.scores(self.residuals(value[None]), self.starts, self.stops)[0]
+        best = int(np.abs(scores).argmax())
+        return float(scores[best]), int(self.starts[best]), int(self.stops[best])
+
+    def estimate(self, value: Array, start: int, stop: int) -> tuple[float, float]:
+        """Return the departure in a window and its sigma, in the unit of the series."""
+        window = np.array([start]), np.array([stop])
+        residuals = self.residuals(value[None])
+        information = (self.information[stop] - self.information[start]).item()
+        total = float((residuals * self.weight)[0, start:stop].sum())
+        score = self.scores(residuals, *window).item()
+        size = total / information
+        return size, abs(size / score) if score else float("inf")
+
+    def localise(self, value: Array, start: int, stop: int) -> tuple[int, int, int, int]:
+        """Return onset and end row of a departure, and the first and last row of its onset.
+
+        Onset and end start from a window found by `strongest` and are those of the most likely
+        step. The end is the last row + 1 unless the series is back at the reference after it.
+        """
+        residuals, frames = self.residuals(value[None]), value.size
+        first, shortest = self.reference, self.minimum
+        sign = np.sign(self.scores(residuals, np.array([start]), np.array([stop])).item())
+
+        def along(starts: Rows | int, stops: Rows | int) -> Array:
+            pair = np.broadcast_arrays(np.asarray(starts), np.asarray(stops))
+            return np.asarray(sign * self.scores(residuals, *pair)[0])
+
+        for _ in range(2):
+            stops = np.arange(start + shortest, frames + 1)
+            stop = int(stops[along(start, stops).argmax()])
+            starts = np.arange(first, stop - shortest + 1)
+            start = int(starts[along(starts, stop).argmax()])
+        if not self._is_back(value, start, stop):
+            stop = frames
+        likely = starts[(ratio := along(starts, stop)) ** 2 >= ratio.max() ** 2 - 3.84]
+        earliest = int(likely.min())
+        while earliest > first + shortest and along(*_before(earliest, shortest)).item() > 2:
+            earliest -= 1
+        return start, stop, earliest, int(likely.max())
+
+    def _is_back(self, value: Array, start: int, stop: int) -> bool:
+        if value.size - stop < self.minimum:
+            return False
+        during, _ = self.estimate(value, start, stop)
+        after, sigma = self.estimate(value, stop, value.size)
+        return abs(after) < 3 * sigma and abs(after) < abs(during) / 2
+
+
+def _before(row: int, length: int) -> tuple[Rows, Rows]:
+    return np.array([row - length]), np.array([row])
+
+
+def _spread(rows: Array) -> Array:
+    centre = np.median(rows, axis=1, keepdims=True)
+    return np.asarray(1.4826 * np.median(np.abs(rows - centre), axis=1))
