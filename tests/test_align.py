@@ -363,9 +363,7 @@ def test_case_10_overlapping_files_are_an_error() -> None:
 
 
 def test_no_common_time_is_an_error_that_names_both_spans() -> None:
-    with pytest.raises(
-        AlignmentError, match=r"2022-07-26T21:\d\d:\d\d to .*2022-07-26T20:38:30 to"
-    ):
+    with pytest.raises(AlignmentError, match=r"2022-07-26T22:38:30 to .*2022-07-26T20:38:30 to"):
         align(frames_of([7200], [7260]), ramp())
     assert align(frames_of([7200, 10], [7260, 20]), ramp()).sizes["time"] == 2
     assert align(frames_of([], []), ramp()).sizes["time"] == 0
@@ -385,10 +383,10 @@ def test_clock_uncertainty(
 ) -> None:
     time = np.arange(0.0, 101.0)
     clock = json.dumps({"sigma_s": log_sigma, "sources": [{"sigma_s": log_sigma}]})
-    log = prepared(time, 3 + 1e-3 * time, clock=clock)
+    log = prepared(time, 3 + 5e-4 * time, clock=clock)
     frames = frames_of([10, 30], [20, 90], clock=json.dumps({"sigma_s": frames_sigma}))
     aligned = align(frames, log, time_sigma_s=declared)
-    np.testing.assert_allclose(numbers(aligned, "voltage_sigma"), [1e-3 * sigma] * 2, rtol=1e-9)
+    np.testing.assert_allclose(numbers(aligned, "voltage_sigma"), [5e-4 * sigma] * 2, rtol=1e-9)
     assert ("clock_unverified" in flags(aligned)) == bool(np.isnan(sigma))
     assert "time_uncertain" not in flags(aligned, 1)
 
@@ -505,7 +503,7 @@ def by_brute_force(time: Array, voltage: Array, run: Array, start: float, end: f
             continue
         if start < time[row] == time[row + 1] < end:
             low, high = min(low, *voltage[row : row + 2]), max(high, *voltage[row : row + 2])
-        if stop <= begin:
+        if stop - begin < 1e-9:
             continue
         edge = np.interp([begin, stop], time[row : row + 2], voltage[row : row + 2])
         total += edge.mean() * (stop - begin)
@@ -553,9 +551,11 @@ def test_splitting_the_log_in_two_files_changes_only_frames_at_the_seam(
     time, voltage, current, start, end = experiment
     row = min(row, time.size - 1)
     counter = np.cumsum(np.diff(time, prepend=time[0]) * current) / 3600
-    one = prepared(time, voltage, current, charge_counter=counter, max_gap_s=60.0)
+    state = np.select([current > 0, current < 0], [1, 2], 0)
+    known = {"charge_counter": counter, "state_instrument": state, "max_gap_s": 60.0}
+    one = prepared(time, voltage, current, **known)
     file = (np.arange(time.size) >= row).astype(int)
-    two = prepared(time, voltage, current, charge_counter=counter, file_index=file, max_gap_s=60.0)
+    two = prepared(time, voltage, current, file_index=file, **known)
     np.testing.assert_allclose(two["net_capacity"], one["net_capacity"], atol=1e-12)
     whole, split = (align(frames_of(start, end), log) for log in (one, two))
     away = (end < time[row - 1]) | (start > time[row])

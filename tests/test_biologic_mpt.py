@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def number(value: object) -> str:
 
 def text(
     names: list[str] = NAMES,
-    rows: list[list[object]] = ROWS,  # type: ignore[assignment]
+    rows: Sequence[Sequence[object]] = ROWS,
     *,
     technique: str = GCPL,
     settings: tuple[str, ...] = (START,),
@@ -204,7 +205,7 @@ def test_absolute_stamps_with_decimal_commas(tmp_path: Path) -> None:
     head, columns, body = content.partition("Ewe/V\t\n")
     log = read(
         tmp_path,
-        head + columns + body.replace("E", "E").replace("3.5", "3,5").replace("4.5", "4,5"),
+        head + columns + body.replace("3.5", "3,5").replace("4.5", "4,5"),
     )
     assert log["elapsed"].values.tolist() == [0.0, 1.25]
     assert log["voltage"].values.tolist() == [3.5, 4.5]

@@ -60,8 +60,9 @@ def place(time: Integers, start: Integers, end: Integers, covered: Mask) -> Wind
     """Find the windows in a log.
 
     A window of some length begins in the interval after its start and ends in the one before its
-    end. An instant on a row belongs to the covered interval that ends there, else to the one that
-    begins there: the last row of a run still counts as inside.
+    end. An instant on a row belongs to the covered interval that ends with it, else to the one that
+    begins there: the last row of a run still counts as inside, and of rows that share an instant
+    the last one is taken.
 
     Parameters
     ----------
@@ -74,14 +75,10 @@ def place(time: Integers, start: Integers, end: Integers, covered: Mask) -> Wind
     """
     first = np.searchsorted(time, start, "right") - 1
     last = np.searchsorted(time, end, "left") - 1
-    instant = start == end
-    before = instant & (_pick(covered, last) | ~_pick(covered, first))
-    return Windows(
-        start,
-        end,
-        np.where(before, last, first),
-        np.where(instant & ~before, first, last),
-    )
+    on_row = (first > last) & (start == end)
+    candidates = (first - 1, first, last)
+    chosen = np.select([_pick(covered, interval) for interval in candidates], candidates, last)
+    return Windows(start, end, np.where(on_row, chosen, first), np.where(on_row, chosen, last))
 
 
 def covered_time(time: Integers, covered: Mask, at: Integers) -> Integers:

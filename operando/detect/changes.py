@@ -12,7 +12,7 @@ import xarray as xr
 from operando.detect.event import Event, state_at
 from operando.detect.findings import Findings
 from operando.detect.halves import headings, moving_frames
-from operando.detect.scan import Scan
+from operando.detect.scan import CORRELATION_LIMIT, Scan
 from operando.errors import RequestError
 from operando.model import STATES
 
@@ -94,17 +94,15 @@ def departures(
         raise RequestError(f"reference: {reference!r}; expected at least 2 frames")
     value, spread = series.values.astype(float), sigma.values.astype(float)
     usable = np.flatnonzero(np.isfinite(value) & np.isfinite(spread) & (spread > 0))
-    quiet = "state" in series.coords and (series["state"].values[usable] == STATES["rest"]).all()
-    if reversible == "none" or quiet:
-        watch: _Watch | str = _by_mean(series, usable, reference)
-    else:
-        watch = _by_charge(series, usable)
+    watch = _watch(series, usable, reference, reversible)
     if isinstance(watch, _Watch) and watch.rows.size < watch.reference + minimum_frames:
         watch = f"{watch.rows.size} usable frames, {watch.reference} of them reference"
     if isinstance(watch, str):
         return Findings(events=[], status=f"not calibrated: {watch}")
     scan = Scan(watch.basis, spread[watch.rows], reference=watch.reference, minimum=minimum_frames)
     noise = scan.noise(scan.residuals(value[watch.rows][None]))
+    if noise[1] >= CORRELATION_LIMIT and watch.rows.size >= 30:
+        return Findings(events=[], status="not calibrated: the number wanders by itself")
     threshold = scan.threshold(noise[0].item(), noise[1].item(), false_alarm)
     promise = (
         f"calibrated: false alarm {false_alarm:g} per series above score {threshold:.2f}, "
@@ -159,6 +157,16 @@ def _departure(
         detail=detail,
         **facts,
     )
+
+
+def _watch(
+    series: xr.DataArray, usable: Rows, reference: int | None, reversible: str
+) -> _Watch | str:
+    """Choose the model of the reversible part, or say why there is none."""
+    quiet = "state" in series.coords and (series["state"].values[usable] == STATES["rest"]).all()
+    if reversible == "none" or quiet:
+        return _by_mean(series, usable, reference)
+    return _by_charge(series, usable)
 
 
 def _by_mean(series: xr.DataArray, usable: Rows, reference: int | None) -> _Watch:

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
 
+CORRELATION_LIMIT = 0.8
+"""Largest lag-1 correlation that still counts as noise."""
+
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
@@ -57,11 +60,11 @@ class Scan:
     def noise(self, residuals: Array) -> tuple[Array, Array]:
         """Return scatter in sigma (never below 1) and lag-1 correlation of each series.
 
-        From the median absolute deviation of differences at lag 1 and 2, var_k = 2 s^2 (1 - r^k),
-        which neither a step nor a steady slope disturbs.
+        From the clipped variance of differences at lag 1 and 2, var_k = 2 s^2 (1 - r^k), which
+        neither a step nor a steady slope disturbs.
         """
         one, two = (_spread(residuals[:, lag:] - residuals[:, :-lag]) ** 2 for lag in (1, 2))
-        correlation = np.clip(two / np.maximum(one, 1e-300) - 1, 0, 0.8)
+        correlation = np.clip(two / np.maximum(one, 1e-300) - 1, 0, CORRELATION_LIMIT)
         scatter = np.sqrt(one / (2 * (1 - correlation)))
         free = self.reference - self.basis.shape[1]
         if self.basis.shape[1] > 1 and free > 0:
@@ -152,5 +155,8 @@ def _before(row: int, length: int) -> tuple[Rows, Rows]:
 
 
 def _spread(rows: Array) -> Array:
-    centre = np.median(rows, axis=1, keepdims=True)
-    return np.asarray(1.4826 * np.median(np.abs(rows - centre), axis=1))
+    """Return the standard deviation of each row, values beyond 3 robust sigmas clipped."""
+    centred = rows - np.median(rows, axis=1, keepdims=True)
+    limit = 3 * 1.4826 * np.median(np.abs(centred), axis=1, keepdims=True)
+    clipped = np.clip(centred, -limit, limit)
+    return np.asarray(np.sqrt(np.square(clipped).mean(axis=1)))

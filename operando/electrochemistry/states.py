@@ -25,6 +25,8 @@ STEP_SHARE, STEP_RANGE = 0.2, 0.02
 FEWEST_ROWS = 10
 HOLD_BAND_V, HOLD_BAND = 1.5e-3, 3e-4
 HOLD_ROWS = 5
+LAST_ROWS = 2
+"""Rows after a hold that already belong to the next step but carry the mean current of both."""
 HOLD_FALL = 0.05
 SWEEP_SLOPE, SWEEP_PARTS = 0.1, 7
 SWEEP_CURRENT = 0.02
@@ -147,15 +149,22 @@ def _label_holds(
         outward = voltage[start:stop] * sign[start]
         extreme = float(outward.max())
         pinned = outward > extreme - max(HOLD_BAND_V, HOLD_BAND * abs(extreme))
-        begin = 0 if pinned.all() else pinned.size - int(np.argmin(pinned[::-1]))
-        count = pinned.size - begin
-        if count < HOLD_ROWS:
+        begin, end_of_hold = _tail(pinned)
+        count = end_of_hold - begin
+        if count < HOLD_ROWS or pinned.size - end_of_hold > LAST_ROWS:
             continue
         tenth = max(1, count // 10)
-        held = size[start + begin : stop]
-        if 1 - held[-tenth:].mean() / held[:tenth].mean() > HOLD_FALL:
+        held = size[start + begin : start + end_of_hold]
+        if held[-tenth:].mean() < (1 - HOLD_FALL) * held[:tenth].mean():
             name = "hold_charge" if sign[start] > 0 else "hold_discharge"
-            labels[start + begin : stop] = STATES[name]
+            labels[start + begin : start + end_of_hold] = STATES[name]
+
+
+def _tail(pinned: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return first row and end of the last stretch of pinned rows."""
+    end = int(np.flatnonzero(pinned)[-1]) + 1
+    loose = np.flatnonzero(~pinned[:end])
+    return (int(loose[-1]) + 1 if loose.size else 0), end
 
 
 def _label_sweeps(

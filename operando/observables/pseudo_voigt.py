@@ -21,8 +21,8 @@ Mask = npt.NDArray[np.bool_]
 
 GAUSS = 2.0 * np.sqrt(np.log(2.0) / np.pi)
 LORENTZ = 2.0 / np.pi
-POISSON_ROUNDS = 3
-"""Weights from smoothed data, then twice from the model: the fixed point is maximum likelihood."""
+POISSON_ROUNDS = 2
+"""After weights from smoothed data, from the model: the fixed point is maximum likelihood."""
 TRIALS = 80
 DECREASE = 1e-6
 """Iteration ends when the next step promises less than this of chi-square: 0.001 sigma."""
@@ -36,6 +36,10 @@ class Fit:
     """(n, p)."""
     covariance: Array
     """(n, p, p), from weights alone; zero for parameters that were held."""
+    hessian: Array
+    """(n, p, p): half of the second derivatives of chi-square, of held parameters too."""
+    gradient: Array
+    """(n, p): minus half of its first derivatives."""
     chi2r: Array
     """(n,): chi-square per degree of freedom."""
     converged: Mask
@@ -113,11 +117,13 @@ def fit(
     expected, derivatives = model(x, theta)
     # at a bound the parameter is known, not measured: the others are conditional on it
     measured = free & (theta > low) & (theta < high)
-    hessian, _ = _normal(derivatives, used, y - expected)
+    hessian, gradient = _normal(derivatives, used, y - expected)
     freedom = present.sum(axis=1) - free.sum(axis=1)
     return Fit(
         theta=theta,
         covariance=_invert(hessian, measured),
+        hessian=hessian,
+        gradient=gradient,
         chi2r=(used * (y - expected) ** 2).sum(axis=1) / np.maximum(freedom, 1),
         converged=converged,
     )

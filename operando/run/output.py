@@ -82,6 +82,7 @@ def _record(experiment: Experiment, inputs: list[dict[str, Any]], mark: str) -> 
         "counts": experiment.counts,
         "events": len(experiment.events),
         "candidates": len(experiment.candidates),
+        "interphase": [json.loads(candidate.to_json()) for candidate in experiment.candidates],
         "detectors": experiment.said,
         "problems": experiment.problems,
         "inputs": inputs,

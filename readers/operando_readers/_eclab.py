@@ -51,6 +51,11 @@ def wanted(name: str) -> bool:
     return name in COUNTS or name in CONTROL or name in flags or _quantity(name)[0] in WANTED
 
 
+def holds_potential(names: Sequence[str]) -> bool:
+    """Whether one of the columns is the potential of the working electrode, or of the cell."""
+    return any(_quantity(name)[0] in WORKING for name in names)
+
+
 def log(
     columns: Mapping[str, npt.NDArray[np.generic]],
     *,
@@ -86,7 +91,7 @@ def log(
         raise FormatError(f"time/s: row {int(np.argmin(np.isfinite(elapsed)))} is not a number")
     voltage = _column(columns, WORKING, POTENTIAL)
     if voltage is None:
-        raise FormatError(f"no potential among columns {list(columns)}; expected one of {WORKING}")
+        raise FormatError(f"columns: {list(columns)}; expected a potential, one of {WORKING}")
     dataset = xr.Dataset(coords={"elapsed": ("time", elapsed, {"units": "s"})})
     dataset["voltage"] = ("time", voltage, {"units": "V"})
     counter = _column(columns, COUNTER, POTENTIAL)

@@ -109,8 +109,8 @@ def _split(raw: bytes) -> tuple[str, list[str], bytes]:
         header = raw[:end].decode("latin-1")
     header = header.replace("\r\n", "\n")
     names = header.splitlines()[-1].rstrip().split("\t")
-    if "time/s" not in names:
-        raise FormatError(f"line {int(count[1])}: columns {names}; expected 'time/s' among them")
+    if "time/s" not in names or not _eclab.holds_potential(names):
+        raise FormatError(f"line {int(count[1])}: columns {names}; expected 'time/s' and 'Ewe/V'")
     return header, names, raw[end:]
 
 
@@ -178,7 +178,8 @@ def _parse(
             encoding="latin-1",
         )
     except (ValueError, pd.errors.ParserError) as error:
-        raise FormatError(f"{_misfit(block, separators, first_line)} ({error})") from error
+        reason = str(error).partition("\n")[0]
+        raise FormatError(f"{_misfit(block, separators, first_line)} ({reason})") from error
     columns = {name: table[at].to_numpy() for name, at in positions.items()}
     stamps = [str(text) for text in columns.pop("time/s")] if absolute else None
     return columns, stamps
@@ -228,7 +229,8 @@ def _since_start(
     try:
         moments = pd.to_datetime(pd.Series(stamps), format=layout).to_numpy("datetime64[ns]")
     except ValueError as error:
-        raise FormatError(f"time/s: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise FormatError(f"time/s: {reason}") from error
     if facts["start"] is None:
         first = _eclab_clock.iso_stamp(stamps[0], date_order=order)
         facts = clock(start=first, zone=None, marks="instant", source="column")

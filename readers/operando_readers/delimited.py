@@ -86,6 +86,7 @@ STATES = {
     "sweep_up": 5,
     "sweep_down": 6,
 }
+AVERAGING = ("backward", "instantaneous")
 SIGNS = ("oxidation_positive", "oxidation_negative", "unsigned", "unknown")
 
 
@@ -138,6 +139,7 @@ def read(
         raise FormatError(f"technique: {technique!r}; expected one of {known}")
     if current_sign not in SIGNS:
         raise FormatError(f"current_sign: {current_sign!r}; expected one of {SIGNS}")
+    _check_keys(columns, time)
     separator = delimiter or {".csv": ",", ".tsv": "\t"}.get(Path(file.name).suffix.lower(), r"\s+")
     table, torn = _table(file, separator=separator, skip=skip, comment=comment, header=header)
     if technique == "electrochemistry":
@@ -151,6 +153,17 @@ def read(
     if torn:
         dataset.attrs["truncated"] = torn
     return dataset
+
+
+def _check_keys(columns: Columns, time: TimeSpec | None) -> None:
+    """Refuse a key that would otherwise be overlooked."""
+    for ours, spec in columns.items():
+        extra = sorted(set(spec) - ColumnSpec.__annotations__.keys())
+        if extra:
+            raise FormatError(f"{ours}: keys {extra}; known are {[*ColumnSpec.__annotations__]}")
+    extra = sorted(set(time or ()) - TimeSpec.__annotations__.keys())
+    if extra:
+        raise FormatError(f"time: keys {extra}; known are {[*TimeSpec.__annotations__]}")
 
 
 def _table(
@@ -174,13 +187,16 @@ def _table(
             skipinitialspace=True,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise FormatError(f"table: {str(error).strip()}") from error
+        reason = str(error).partition("\n")[0]
+        raise FormatError(f"table: {reason}") from error
     if header:
         table.columns = [str(name).strip() for name in table.iloc[0].fillna("")]
         table = table.iloc[1:]
     last = text.splitlines()[-1]
+    if comment is not None:
+        last = last.partition(comment)[0]
     fields = last.split() if separator == r"\s+" else last.split(separator)
-    if not text.endswith("\n") and len(fields) < table.shape[1]:
+    if not text.endswith("\n") and last and len(fields) < table.shape[1]:
         return table.iloc[:-1], f"the last row is cut short: {last[-40:]!r}"
     return table, ""
 
@@ -240,7 +256,10 @@ def _log(
             values = np.where(np.isfinite(values), values, -1).astype(np.int32)
         dataset[ours] = ("time", values, {"units": unit})
         if ours == "current":
-            dataset[ours].attrs["averaging"] = spec.get("averaging", "instantaneous")
+            averaging = spec.get("averaging", "instantaneous")
+            if averaging not in AVERAGING:
+                raise FormatError(f"current: averaging {averaging!r}; expected one of {AVERAGING}")
+            dataset[ours].attrs["averaging"] = averaging
     if "voltage" not in dataset:
         raise FormatError(f"columns: no 'voltage' among {list(columns)}")
     dataset.attrs["clock"] = facts
@@ -281,9 +300,13 @@ def _time(
     start = spec.get("start")
     if start is not None:
         try:
-            datetime.fromisoformat(start)
+            zoned = datetime.fromisoformat(start).tzinfo is not None
         except ValueError as error:
             raise FormatError(f"time: start {start!r}; expected ISO 8601") from error
+        if zoned:
+            raise FormatError(
+                f"time: start {start!r}; expected local time, its zone is given by tz"
+            )
     return numbers * SECONDS[units], clock(start=start, zone=None, marks="instant", source="none")
 
 
@@ -292,7 +315,8 @@ def _stamps(fields: pd.Series, layout: str) -> tuple[Array, dict[str, str | floa
     try:
         moments = pd.to_datetime(fields.str.strip(), format=layout, utc=zoned)
     except ValueError as error:
-        raise FormatError(f"time: format {layout!r}; {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise FormatError(f"time: format {layout!r}; {reason}") from error
     if moments.isna().any():
         raise FormatError(
             f"time: data row {int(np.argmax(moments.isna().to_numpy())) + 1} is empty"

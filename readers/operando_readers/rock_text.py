@@ -15,10 +15,13 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from operando_readers._numbers import ends_mid_line, rows
 from operando_readers._reader import File, FormatError, Reader, clock
+
+Array = npt.NDArray[np.float64]
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d+)?)")
 COLUMNS = {
@@ -75,7 +78,7 @@ def read(file: File) -> xr.Dataset:
     return dataset
 
 
-def _energy(names: list[str], table: np.ndarray, *, line: int) -> np.ndarray:
+def _energy(names: list[str], table: Array, *, line: int) -> Array:
     axes = [name for name in names if name in ("shifted energy", "energy")]
     if len(names) != table.shape[1] or not axes or "normalized" not in names:
         raise FormatError(

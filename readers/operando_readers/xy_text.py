@@ -59,8 +59,8 @@ STAMP = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d+)?)\s*(Z|[+-]\d\d:\d\d)?\s*$",
     re.MULTILINE | re.IGNORECASE,
 )
-PER_NANOMETRE = re.compile(r"\bq\b.{0,3}(?:nm|1/nm|inverse nano)", re.IGNORECASE)
-IS_Q = re.compile(r"(?:^|[\s_#])q(?:[\s_(\[,;/]|$)", re.IGNORECASE)
+PER_NANOMETRE = re.compile(r"\bq\b(?:.space)?\W{0,3}(?:1/)?(?:nm|inverse n)", re.IGNORECASE)
+IS_Q = re.compile(r"(?:^|[\s_#])q(?:[\s_(\[,;/-]|$)", re.IGNORECASE)
 IS_RADIAN = re.compile(r"2th_rad|\(rad", re.IGNORECASE)
 
 

@@ -1,0 +1,240 @@
+"""Delimited text: what is declared is done, what is not declared is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from operando_readers._reader import File, FormatError
+from operando_readers.delimited import READER
+
+VOLTAGE = {"voltage": {"name": "E", "units": "V"}}
+SECONDS = {"name": "t", "units": "s"}
+
+
+def read(folder: Path, content: str, name: str = "a.csv", **options: Any) -> xr.Dataset:
+    path = folder / name
+    path.write_bytes(content.encode())
+    return READER.read(File(path), **options)
+
+
+@pytest.mark.parametrize(
+    ("variable", "units", "expected"),
+    [
+        ("voltage", "mV", 2.5e-3),
+        ("counter_voltage", "V", 2.5),
+        ("current", "A", 2.5),
+        ("current", "mA", 2.5e-3),
+        ("current", "uA", 2.5e-6),
+        ("current", "µA", 2.5e-6),
+        ("charge_counter", "mA h", 2.5e-3),
+        ("charge_counter", "C", 2.5 / 3600),
+    ],
+)
+def test_units(tmp_path: Path, variable: str, units: str, expected: float) -> None:
+    columns = {**VOLTAGE, variable: {"name": "x", "units": units}}
+    log = read(tmp_path, "t,E,x\n0,3,2.5\n", columns=columns, time=SECONDS)
+    assert log[variable].values[0] == pytest.approx(expected, rel=1e-15)
+    assert log[variable].attrs["units"] in ("V", "A", "A h")
+
+
+@pytest.mark.parametrize(("units", "factor"), [("ms", 1e-3), ("s", 1), ("min", 60), ("h", 3600)])
+def test_elapsed_time(tmp_path: Path, units: str, factor: float) -> None:
+    time = {"name": "t", "units": units, "start": "2026-05-04T10:00:00"}
+    log = read(tmp_path, "t,E\n2,3\n4,3\n", columns=VOLTAGE, time=time)
+    assert log["elapsed"].values == pytest.approx([2 * factor, 4 * factor])
+    assert log.attrs["clock"]["start"] == "2026-05-04T10:00:00"
+    assert log.attrs["clock"]["zone"] is None
+    unknown = read(tmp_path, "t,E\n2,3\n", columns=VOLTAGE, time={"name": "t", "units": units})
+    assert unknown.attrs["clock"]["start"] is None
+
+
+@pytest.mark.parametrize(
+    ("stamps", "layout", "start", "zone"),
+    [
+        (("04.05.2026 10:00:00", "04.05.2026 10:01:30"), "%d.%m.%Y %H:%M:%S", "10:00:00", None),
+        (("2026-05-04 10:00+0200", "2026-05-04 10:01:30+0200"), None, None, None),
+        (
+            ("2026-05-04 10:00:00+0200", "2026-05-04 10:01:30+0200"),
+            "%Y-%m-%d %H:%M:%S%z",
+            "08:00:00",
+            "UTC",
+        ),
+        (("1777888800", "1777888890"), "unix", "10:00:00", "UTC"),
+        (("1777888800000", "1777888890000"), "unix_ms", "10:00:00", "UTC"),
+    ],
+)
+def test_absolute_time(
+    tmp_path: Path,
+    stamps: tuple[str, str],
+    layout: str | None,
+    start: str | None,
+    zone: str | None,
+) -> None:
+    content = f"t,E\n{stamps[0]},3\n{stamps[1]},3\n"
+    if layout is None:
+        with pytest.raises(FormatError, match="format"):
+            read(tmp_path, content, columns=VOLTAGE, time={"name": "t", "format": "%d.%m.%Y"})
+        return
+    log = read(tmp_path, content, columns=VOLTAGE, time={"name": "t", "format": layout})
+    assert log["elapsed"].values.tolist() == [0.0, 90.0]
+    assert np.datetime64(log.attrs["clock"]["start"]) == np.datetime64(f"2026-05-04T{start}")
+    assert log.attrs["clock"]["zone"] == zone
+    assert log.attrs["clock"]["source"] == "column"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.csv", "t,E\n0,3.5\n", {}),
+        ("a.tsv", "t\tE\n0\t3.5\n", {}),
+        ("a.dat", "  t   E\n  0   3.5\n", {}),
+        ("a.txt", "t;E\n0;3,5\n", {"delimiter": ";", "decimal": ","}),
+        ("a.csv", "Made by us\n\nt,E\n0,3.5\n", {"skip": 2}),
+        ("a.csv", "% cell 7\nt,E\n0,3.5\n", {"comment": "%"}),
+        ("a.csv", "t,E\r\n0,3.5\r\n", {}),
+        ("a.csv", "\ufefft,E\n0,3.5", {}),
+        ("a.csv", '"t","E"\n"0","3.5"\n# the end', {}),
+    ],
+)
+def test_layouts(tmp_path: Path, name: str, content: str, options: dict[str, Any]) -> None:
+    log = read(tmp_path, content, name, columns=VOLTAGE, time=SECONDS, **options)
+    assert log["voltage"].values.tolist() == [3.5]
+    assert "truncated" not in log.attrs
+
+
+def test_columns_by_number(tmp_path: Path) -> None:
+    columns = {"voltage": {"name": 2, "units": "V"}}
+    time = {"name": 0, "units": "s"}
+    log = read(tmp_path, "0 9 3.5\n1 9 3.6\n", "a.dat", columns=columns, time=time, header=False)
+    assert log["voltage"].values.tolist() == [3.5, 3.6]
+
+
+def test_state_words_counts_and_current(tmp_path: Path) -> None:
+    columns = {
+        **VOLTAGE,
+        "current": {"name": "I", "units": "A", "averaging": "backward"},
+        "state_instrument": {"name": "S", "units": "1", "states": {"R": "rest", "C": "charge"}},
+        "cycle_instrument": {"name": "n", "units": "1"},
+    }
+    log = read(
+        tmp_path,
+        "t,E,I,S,n\n0,3,1,R,1\n1,3,1,C,2\n2,3,1,X,\n",
+        columns=columns,
+        time=SECONDS,
+        current_sign="unsigned",
+    )
+    assert log["state_instrument"].values.tolist() == [0, 1, -1]
+    assert log["cycle_instrument"].values.tolist() == [1, 2, -1]
+    assert log["current"].attrs["averaging"] == "backward"
+    assert log.attrs["current_sign"] == "unsigned"
+    plain = read(tmp_path, "t,E\n0,3\n", columns=VOLTAGE, time=SECONDS)
+    assert plain.attrs["current_sign"] == "unknown"
+
+
+def test_empty_fields_were_not_measured(tmp_path: Path) -> None:
+    log = read(tmp_path, "t,E,x\n0,,1\n1,3\n", columns=VOLTAGE, time=SECONDS)
+    assert np.isnan(log["voltage"].values).tolist() == [True, False]
+
+
+def test_last_row_cut_short_is_left_out(tmp_path: Path) -> None:
+    log = read(tmp_path, "t,E,x\n0,3,1\n1,3", columns=VOLTAGE, time=SECONDS)
+    assert log.sizes["time"] == 1
+    assert "cut short" in log.attrs["truncated"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("t,Ewe\n0,3\n", {}, r"no column 'E'; there are \['t', 'Ewe'\]"),
+        ("t,E,E\n0,3,4\n", {}, "several columns"),
+        ("t,E\n0,3\n", {"columns": {"voltage": {"name": "E"}}}, "units None"),
+        ("t,E\n0,3\n", {"columns": {"voltage": {"name": "E", "units": "kV"}}}, "'kV'"),
+        ("t,E\n0,3\n", {"columns": {"U": {"name": "E", "units": "V"}}}, "'U'"),
+        ("t,E\n0,3\n", {"columns": {"loop": {"name": "E", "units": "1"}}}, "no 'voltage'"),
+        ("t,E\n0,3\n", {"columns": {"voltage": {**VOLTAGE["voltage"], "unit": "V"}}}, "unit"),
+        ("t,E\n0,3\n", {"time": None}, "time: missing"),
+        ("t,E\n0,3\n", {"time": {"name": "t"}}, "either units or format"),
+        ("t,E\n0,3\n", {"time": {"name": "t", "units": "d"}}, "'d'"),
+        ("t,E\n0,3\n", {"time": {**SECONDS, "zone": "UTC"}}, "zone"),
+        ("t,E\n0,3\n", {"time": {**SECONDS, "start": "today"}}, "ISO 8601"),
+        ("t,E\n0,3\n", {"time": {**SECONDS, "start": "2026-05-04T10:00+02:00"}}, "local time"),
+        ("t,E\n,3\n", {}, "data row 1 is empty"),
+        ("t,E\n0,on\n", {}, "data row 1 holds 'on'"),
+        ("t;E\n0;3,5\n", {"delimiter": ";"}, "decimal '.'"),
+        ("t;E\n0;3.5\n", {"delimiter": ";", "decimal": ","}, "decimal ','"),
+        ("t,E\n0,3,4\n", {}, "Expected 2 fields in line 2"),
+        ("t,E\n0,3\0\n1,3\n", {}, "line 2: holds NUL"),
+        ("", {}, "table"),
+        ("t,E\n0,3\n", {"technique": "sem"}, "'sem'"),
+        ("t,E\n0,3\n", {"current_sign": "plus"}, "'plus'"),
+    ],
+)
+def test_refusals(tmp_path: Path, content: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(FormatError, match=message) as error:
+        read(tmp_path, content, **{"columns": VOLTAGE, "time": SECONDS, **options})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spec", [{"averaging": "forward"}, {"units": "kA"}])
+def test_current_refusals(tmp_path: Path, spec: dict[str, str]) -> None:
+    columns = {**VOLTAGE, "current": {"name": "I", "units": "A", **spec}}
+    with pytest.raises(FormatError, match="current"):
+        read(tmp_path, "t,E,I\n0,3,1\n", columns=columns, time=SECONDS)
+
+
+def test_states_must_be_ours(tmp_path: Path) -> None:
+    columns = {**VOLTAGE, "state_instrument": {"name": "S", "units": "1", "states": {"C": "up"}}}
+    with pytest.raises(FormatError, match="sweep_up"):
+        read(tmp_path, "t,E,S\n0,3,C\n", columns=columns, time=SECONDS)
+
+
+def frame(folder: Path, content: str, **options: Any) -> xr.Dataset:
+    columns = {
+        "raman_shift": {"name": 0, "units": "1/cm"},
+        "intensity": {"name": 1, "units": "counts"},
+        "intensity_sigma": {"name": 2, "units": "counts"},
+    }
+    given = {"technique": "raman", "header": False, "columns": columns, **options}
+    return read(folder, content, "a.dat", **given)
+
+
+def test_one_frame_a_file(tmp_path: Path) -> None:
+    spectrum = frame(tmp_path, "300 7 2\n200 6 1\n100 5 3\n")
+    assert spectrum["raman_shift"].values.tolist() == [100, 200, 300]
+    assert spectrum["intensity"].values.tolist() == [[5, 6, 7]]
+    assert spectrum["intensity_sigma"].values.tolist() == [[3, 1, 2]]
+    assert spectrum["intensity"].dims == ("time", "raman_shift")
+    assert spectrum["intensity"].attrs["ancillary_variables"] == "intensity_sigma"
+    assert spectrum.attrs["clock"]["start"] is None
+
+
+def test_axis_in_other_units(tmp_path: Path) -> None:
+    columns = {"energy": {"name": "E", "units": "keV"}, "mu": {"name": "mu", "units": "1"}}
+    scan = read(tmp_path, "E,mu\n8.3,1\n8.4,2\n", technique="xas", columns=columns)
+    assert scan["energy"].values == pytest.approx([8300.0, 8400.0])
+    assert scan["energy"].attrs["units"] == "eV"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("100 5 1\n100 6 1\n", {}, "not monotonic"),
+        ("100 5 1\n", {"technique": "xrd"}, "axes"),
+        ("100 5 1\n", {"time": {"name": 0, "units": "s"}}, "one frame"),
+        ("100 5 1\n", {"columns": {"raman_shift": {"name": 0, "units": "nm"}}}, "'nm'"),
+    ],
+)
+def test_frame_refusals(
+    tmp_path: Path, content: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FormatError, match=message):
+        frame(tmp_path, content, **options)
+
+
+def test_it_claims_no_file_by_itself() -> None:
+    assert not READER.sniff(b"t,E\n0,3\n", "a.csv")
