@@ -1,4 +1,4 @@
-"""Events of several techniques weighed together: is an interphase forming, and what says so?"""
+"""Events of several techniques weighed together: what may be an interphase, and what says so."""
 
 from __future__ import annotations
 

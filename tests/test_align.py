@@ -552,7 +552,11 @@ def test_splitting_the_log_in_two_files_changes_only_frames_at_the_seam(
     row = min(row, time.size - 1)
     counter = np.cumsum(np.diff(time, prepend=time[0]) * current) / 3600
     state = np.select([current > 0, current < 0], [1, 2], 0)
-    known = {"charge_counter": counter, "state_instrument": state, "max_gap_s": 60.0}
+    known: dict[str, Any] = {
+        "charge_counter": counter,
+        "state_instrument": state,
+        "max_gap_s": 60.0,
+    }
     one = prepared(time, voltage, current, **known)
     file = (np.arange(time.size) >= row).astype(int)
     two = prepared(time, voltage, current, file_index=file, **known)

@@ -311,6 +311,13 @@ def test_voltammetry_sweeps_by_the_potential_it_drives(tmp_path: Path) -> None:
     assert set(held["state_instrument"].values.tolist()) == {3}
 
 
+def test_voltammetry_keeps_its_direction_over_a_missing_value(tmp_path: Path) -> None:
+    names = ["mode", "time/s", "Ewe/V"]
+    rows: list[list[object]] = [[2, 0.0, 0.1], [2, 1.0, 0.2], [2, 2.0, "XXX"], [2, 3.0, 0.4]]
+    log = read(tmp_path, text(names, rows, technique="Linear Sweep Voltammetry"))
+    assert log["state_instrument"].values.tolist() == [5, 5, 5, 5]
+
+
 def test_open_circuit_without_mode_is_rest(tmp_path: Path) -> None:
     log = read(tmp_path, text(["time/s", "Ewe/V"], [[0.0, 3.0]], technique="Open Circuit Voltage"))
     assert log["state_instrument"].values.tolist() == [0]

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,14 @@ def _raw(reader: str, file: File, entry: dict[str, Any]) -> xr.Dataset:
 def test_every_reader_has_expected_numbers() -> None:
     known = {path.stem for path in (HERE / "expected").glob("*.json")}
     assert set(formats()) <= known
+
+
+@pytest.mark.parametrize("reader", sorted(formats()))
+def test_readers_do_not_know_one_another(reader: str) -> None:
+    """Only the plumbing, whose names begin with an underscore, is shared."""
+    source = Path(str(import_module(f"operando_readers.{reader}").__file__)).read_text()
+    imported = re.findall(r"operando_readers(?:\.| import )(\w+)", source)
+    assert all(name.startswith("_") for name in imported), imported
 
 
 @pytest.mark.parametrize(("reader", "entry"), CASES)

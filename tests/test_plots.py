@@ -31,6 +31,7 @@ from operando.errors import RequestError
 from operando.model import FRAME_FLAGS, STATES, category_attributes, flag_attributes
 from operando.plots.cell import extremes
 from operando.plots.pooling import pooled, pooled_axis
+from operando.plots.series import believed
 from operando.plots.style import DOUBT, EVENT, on_white
 from operando.plots.timeline import blocks
 
@@ -433,6 +434,23 @@ def test_doubted_points_are_grey_and_set_no_limit(frames: xr.Dataset, log: xr.Da
     told = " ".join(written(figure).split())
     assert "138 of 141 frames believed, 2 low contrast (open grey), 1 without a value" in told
     assert "bulk: 140 of 141 frames believed, 1 low contrast (open grey)" in told
+
+
+def test_a_verdict_may_be_a_category_or_a_mask_and_a_weak_line_is_believed(
+    frames: xr.Dataset,
+) -> None:
+    numbers = make_numbers(frames).isel(time=slice(0, 4))
+    verdicts = np.array([0, 1, 2, 3], np.int32)
+    mask = flag_attributes({"short_range": 1, "partial_scan": 2})
+    category = category_attributes({"success": 0, "weak": 1, "at_bound": 2, "poor_fit": 3})
+    masked = numbers.assign(assessment=("time", verdicts, mask))
+    trusted, doubted = believed(masked, "edge_energy_half")
+    assert trusted.tolist() == [True, False, False, False]
+    assert doubted == {"short_range": 2, "partial_scan": 2}
+    sorted_ = numbers.assign(assessment=("time", verdicts, category))
+    trusted, doubted = believed(sorted_, "edge_energy_half")
+    assert trusted.tolist() == [True, True, False, False]
+    assert doubted == {"at_bound": 1, "poor_fit": 1}
 
 
 def test_against_voltage_only_covered_frames_by_cycle_and_direction(

@@ -27,6 +27,8 @@ def moving_frames(series: xr.DataArray, rows: Rows) -> npt.NDArray[np.bool_]:
 def headings(series: xr.DataArray, usable: Rows) -> dict[int, int]:
     """Return half-cycle -> +1 (charge) or -1, in order, by majority of its moving frames."""
     moving = usable[moving_frames(series, usable)]
+    if not moving.size:
+        return {}
     signs = {STATES[name]: sign for name, sign in HEADINGS.items()}
     way = np.array([signs[int(state)] for state in series["state"].values[moving]])
     half_cycle = series["half_cycle"].values[moving]

@@ -78,8 +78,9 @@ def incomplete_returns(
     usable = np.flatnonzero(np.isfinite(value) & np.isfinite(spread))
     usable = usable[moving_frames(series, usable)]
     order = list(headings(series, usable).items())
-    turns = _turning_points(series, spread, usable, [name for name, _ in order])
-    if len(order) < 3 or turns is None:
+    names = [name for name, _ in order]
+    turns = _turning_points(series, spread, usable, names) if len(order) > 2 else None
+    if turns is None:
         return Findings(events=[], status="not calibrated: less than one full cycle")
     start, ends = turns[0], turns[1:]
     back = [turn for turn, (_, way) in zip(ends, order, strict=False) if way != order[0][1]]
@@ -149,7 +150,7 @@ def _turning_points(
     value, half_cycle = series.values.astype(float), series["half_cycle"].values
     seconds = (series["time"].values - series["time"].values[0]) / np.timedelta64(1, "s")
     rows = [moving[half_cycle[moving] == name] for name in names]
-    if not rows or min(part.size for part in rows[:-1] or rows) < 2:
+    if min(part.size for part in rows[:-1]) < 2:
         return None
     noise = np.maximum(sigma, _scatter(seconds, value, rows))
     rates = [_rate(series, part) for part in rows]

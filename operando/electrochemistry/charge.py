@@ -57,34 +57,40 @@ def net_charge(
         Longest step without a gap (n,); a longer one with unknown current makes the charge
         uncertain unless the current was about zero (`resting`) on both sides.
     """
-    expected = integrated_steps(time_s, current, run, backward=backward)
+    step_s = np.diff(time_s, prepend=time_s[:1])
+    integrated = _integrated_steps(step_s, current, np.diff(run, prepend=-1) == 0, backward)
     counted = np.flatnonzero(np.isfinite(counter))
     known = np.isfinite(counter) | np.isfinite(current)
     if not known.any():
         nothing = np.zeros(time_s.size, bool)
         return Charge(np.full(time_s.size, np.nan), nothing, "unknown: no current, no counter")
-    steps = expected.copy()
+    steps = integrated.copy()
     restarted = np.ones(time_s.size, bool)
     if counted.size:
-        since = np.add.reduceat(np.append(0.0, expected), np.append(0, counted + 1))[:-1]
-        since[1:] = np.diff(np.cumsum(expected)[counted])
-        step, restart = _counter_steps(counter[counted], since, current[counted], unsigned=unsigned)
-        # Rows between two counts were integrated already; the count replaces them in sum.
-        between = since - expected[counted]
-        steps[counted] = np.where(restart, step, step - between)
-        steps[counted[0]] = step[0]
+        # A counter may run on from one file to the next, where the current says what to expect.
+        likely = _integrated_steps(step_s, current, step_s <= gap_s, backward)
+        step, restart = _counter_steps(
+            counter[counted], _between(likely, counted), current[counted], unsigned=unsigned
+        )
+        # Rows between two counts were integrated already; a count that ran on includes them.
+        already = _between(integrated, counted) - integrated[counted]
+        steps[counted] = np.where(restart, step, step - already)
         restarted[counted] = restart
     uncertain = _uncertain(time_s, run, gap_s, known=known, counted=~restarted, resting=resting)
     return Charge(np.cumsum(steps), uncertain, _method(counted.size, time_s.size, backward))
 
 
-def integrated_steps(time_s: Array, current: Array, run: Integers, *, backward: bool) -> Array:
+def _integrated_steps(step_s: Array, current: Array, inside: Mask, backward: bool) -> Array:
     """Return the charge (A h) passed since the previous row, 0 where it is not known."""
     earlier = np.append(current[:1], current[:-1])
     mean = current if backward else (current + earlier) / 2
-    inside = np.diff(run, prepend=-1) == 0
-    step = np.diff(time_s, prepend=time_s[:1]) * mean / SECONDS_PER_HOUR
+    step = step_s * mean / SECONDS_PER_HOUR
     return np.where(inside & np.isfinite(step), step, 0.0)
+
+
+def _between(steps: Array, rows: Integers) -> Array:
+    """Return the sum of the steps after the previous of `rows` up to each of them."""
+    return np.diff(np.cumsum(steps)[rows], prepend=0.0)
 
 
 def _counter_steps(

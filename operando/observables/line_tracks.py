@@ -65,12 +65,12 @@ def learn_shape(x: Array, y: Array, weight: Array | None, *, lines: Array) -> Sh
     for _ in range(LESSONS):
         found, seen = _settle(x, y, weight, present, shape, scales)
         usable = np.asarray(found.converged & _enough(present, found.theta.shape[1]))
-        shape = _improved(shape, found, np.asarray(seen & usable[:, None]))
+        shape = _improved(shape, found, np.asarray(seen & usable[:, None]), usual=5.0 * step)
         scales = SCALES
     return shape
 
 
-def _improved(shape: Shape, found: Fit, seen: Mask) -> Shape:
+def _improved(shape: Shape, found: Fit, seen: Mask, *, usual: float) -> Shape:
     count = shape.centre.size
     sigma = np.sqrt(np.einsum("npp->np", found.covariance)[:, :count])
     centre, fwhm = shape.centre.copy(), np.full(count, np.nan)
@@ -83,13 +83,12 @@ def _improved(shape: Shape, found: Fit, seen: Mask) -> Shape:
         fwhm[line] = np.median(found.theta[good, 2 * count + line])
     # a line that never shows is given the width of its neighbours
     alike = fwhm[np.isfinite(fwhm)]
-    fwhm[np.isnan(fwhm)] = np.median(alike) if alike.size else 2.0 * shape.fwhm.min()
+    fwhm[np.isnan(fwhm)] = np.median(alike) if alike.size else usual
     shares = slice(3 * count, 4 * count)
-    free = found.covariance.any(axis=2)
+    free = np.asarray(found.covariance.any(axis=2))
     crossed = np.where(free[:, None, :], found.hessian[:, shares], 0.0)
-    schur = found.hessian[:, shares, shares] - crossed @ found.covariance @ crossed.transpose(
-        0, 2, 1
-    )
+    explained = crossed @ found.covariance @ crossed.transpose(0, 2, 1)
+    schur = found.hessian[:, shares, shares] - explained
     both = seen[:, :, None] & seen[:, None, :]
     information = np.where(both, schur, 0.0).sum(axis=0) + np.eye(count) / MIXED_SIGMA**2
     pull = np.where(seen, found.gradient[:, shares], 0.0).sum(axis=0)
@@ -244,7 +243,7 @@ def _shifts(x: Array, shape: Shape, scale: float) -> Array:
     step = max(float(shape.fwhm.min()) * scale, 2.0 * float(np.median(np.diff(x)))) / 3.0
     down = int(max(shape.centre.min() - x[0], 0.0) / step)
     up = int(max(x[-1] - shape.centre.max(), 0.0) / step)
-    return step * np.arange(-down, up + 1)
+    return np.asarray(step * np.arange(-down, up + 1))
 
 
 def _numbers(

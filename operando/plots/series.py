@@ -13,6 +13,8 @@ from operando.plots.timeline import Array, Frames, Index, Mask, frames_of
 
 FORWARD = tuple(STATES[name] for name in ("charge", "hold_charge", "sweep_up"))
 BACKWARD = tuple(STATES[name] for name in ("discharge", "hold_discharge", "sweep_down"))
+FAVOURABLE = ("success", "weak")
+"""A weak line has an honest area, near zero; its centre and width are NaN and cannot mislead."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,25 @@ def series_of(dataset: xr.Dataset, name: str, since: np.datetime64) -> Series:
 def believed(dataset: xr.Dataset, name: str) -> tuple[Mask, dict[str, int]]:
     """Return which points are assessed a success, and how many have which other verdict.
 
-    The verdict is `<name>_assessment`, else `assessment`; without one every point is believed.
+    The verdict is `<name>_assessment`, else `assessment`: a CF category or bit mask on time.
+    Without one every point is believed.
     """
     known = [key for key in (f"{name}_assessment", "assessment") if key in dataset.variables]
     if not known or dataset[known[0]].dims != ("time",):
         return np.ones(dataset.sizes["time"], bool), {}
     verdict, attrs = dataset[known[0]].values, dataset[known[0]].attrs
-    words = str(attrs["flag_meanings"]).split()
-    codes = dict(zip(words, np.atleast_1d(attrs["flag_values"]).tolist(), strict=True))
     finite = np.isfinite(dataset[name].values)
-    counts = {word: int(np.sum((verdict == code) & finite)) for word, code in codes.items()}
-    doubted = {word: count for word, count in counts.items() if count and word != "success"}
-    return np.asarray(verdict == codes.get("success", 0)), doubted
+    masked = "flag_masks" in attrs
+    words = str(attrs["flag_meanings"]).split()
+    codes = np.atleast_1d(attrs["flag_masks" if masked else "flag_values"]).tolist()
+    against = {
+        word: (verdict & code) != 0 if masked else verdict == code
+        for word, code in zip(words, codes, strict=True)
+        if word not in FAVOURABLE
+    }
+    counts = {word: int(np.sum(found & finite)) for word, found in against.items()}
+    doubted = {word: count for word, count in counts.items() if count}
+    return ~np.logical_or.reduce([np.zeros(finite.size, bool), *against.values()]), doubted
 
 
 def counted(place: str, series: Series) -> str:

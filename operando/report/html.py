@@ -38,7 +38,7 @@ td.detail { padding-left: 1.6rem; max-width: none; opacity: 0.85; }
 code, pre { font: 0.82rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; background: var(--soft); padding: 0.8rem; }
 figure { margin: 1rem 0 2rem; break-inside: avoid; }
-figure img { max-width: 100%; height: auto; background: white; }
+figure img { width: min(100%, 1080px); height: auto; background: white; }
 figcaption { font-size: 0.88rem; max-width: 54rem; }
 .partial, .failed, .doubt { color: var(--accent); font-weight: 600; }
 @media print { body { max-width: none; margin: 0; font-size: 10pt; } .wide { overflow: visible; } }
@@ -58,13 +58,13 @@ def text(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as words: numbers to 6 figures, times in UTC, nothing as a dash."""
+    """Return a value as words: numbers to 8 figures, times in UTC, nothing as a dash."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
+        return f"{value:.8g}"
     if isinstance(value, np.datetime64):
         return np.datetime_as_string(value, unit="s").replace("T", " ")
     return str(value)

@@ -159,9 +159,11 @@ def _current(
     passed = _column(columns, ("dq",), CHARGE)
     if passed is None:
         return None, ""
-    interval = np.diff(elapsed, prepend=np.nan)
     rebuilt = np.full(elapsed.size, np.nan)
-    np.divide(3600 * passed, interval, out=rebuilt, where=interval >= SHORTEST_INTERVAL_S)
+    # A damaged row may hold any number; it becomes infinite or NaN like any bad measurement.
+    with np.errstate(over="ignore", invalid="ignore"):
+        interval = np.diff(elapsed, prepend=np.nan)
+        np.divide(3600 * passed, interval, out=rebuilt, where=interval >= SHORTEST_INTERVAL_S)
     return rebuilt, "backward"
 
 
@@ -202,7 +204,8 @@ def _control(columns: Mapping[str, npt.NDArray[np.generic]], voltage: Array) -> 
     driven = next((columns[name] for name in CONTROL if name in columns), voltage)
     if driven.size < 2:
         return np.zeros(driven.size)
-    step = np.sign(np.diff(driven.astype(np.float64)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.nan_to_num(np.sign(np.diff(driven.astype(np.float64))))
     moving = np.flatnonzero(step)
     if not moving.size:
         return np.zeros(driven.size)
@@ -214,7 +217,8 @@ def _control(columns: Mapping[str, npt.NDArray[np.generic]], voltage: Array) -> 
 
 def _integers(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
     numbers = values.astype(np.float64)
-    return np.where(np.isfinite(numbers), numbers, -1).astype(np.int32)
+    countable = np.isfinite(numbers) & (np.abs(numbers) < np.iinfo(np.int32).max)
+    return np.where(countable, numbers, -1).astype(np.int32)
 
 
 def _category() -> dict[str, object]:

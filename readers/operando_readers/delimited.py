@@ -253,7 +253,8 @@ def _log(
             continue
         values: npt.NDArray[Any] = _numbers(fields, what=ours, decimal=decimal) * factor
         if units is COUNT:
-            values = np.where(np.isfinite(values), values, -1).astype(np.int32)
+            countable = np.isfinite(values) & (np.abs(values) < np.iinfo(np.int32).max)
+            values = np.where(countable, values, -1).astype(np.int32)
         dataset[ours] = ("time", values, {"units": unit})
         if ours == "current":
             averaging = spec.get("averaging", "instantaneous")
