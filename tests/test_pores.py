@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import dask.array as da
 import numpy as np
@@ -19,7 +20,7 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label
 
 from operando.errors import RequestError
-from operando.observables.pores import ASSESSMENTS, Bins, find_levels, segment_pores
+from operando.observables.pores import ASSESSMENT, Bins, find_levels, segment_pores
 
 Array = npt.NDArray[np.float64]
 SOLID, VOID = 30000.0, 20000.0
@@ -54,7 +55,8 @@ def scanned(fraction: Array, *, noise: float = 0.08, seed: int = 1) -> npt.NDArr
     """Blur by a point spread of 0.8 voxel and add noise as a part of the contrast."""
     grey = SOLID - (SOLID - VOID) * ndimage.gaussian_filter(fraction, 0.8)
     grey += np.random.default_rng(seed).normal(0, noise * (SOLID - VOID), fraction.shape)
-    return np.clip(np.rint(grey), 0, 65535).astype(np.uint16)
+    counts: npt.NDArray[np.uint16] = np.clip(np.rint(grey), 0, 65535).astype(np.uint16)
+    return counts
 
 
 @pytest.mark.parametrize("noise", [0.03, 0.08, 0.12])
@@ -65,8 +67,8 @@ def test_porosity_of_a_sphere_pack_is_the_analytic_one(count: int, noise: float)
     result = segment_pores(series(grey[None]))
     assert result["porosity"].item() == pytest.approx(truth, rel=0.05)
     assert result["pore_count"].item() == count
-    assert result["assessment"].item() == ASSESSMENTS["success"]
-    otsu = float((grey < threshold_otsu(grey)).mean())
+    assert result["assessment"].item() == ASSESSMENT["success"]
+    otsu = float((grey < threshold_otsu(grey)).mean())  # type: ignore[no-untyped-call]
     assert abs(result["porosity"].item() - truth) <= abs(otsu - truth)
 
 
@@ -95,12 +97,13 @@ def test_one_threshold_for_the_series_lets_porosity_grow() -> None:
 
 
 @pytest.mark.parametrize(("connectivity", "oracle"), [(6, 1), (26, 3)])
-def test_counts_are_those_of_scikit_image(connectivity: int, oracle: int) -> None:
+def test_counts_are_those_of_scikit_image(connectivity: Literal[6, 26], oracle: int) -> None:
     generator = np.random.default_rng(3)
     smooth = ndimage.gaussian_filter(generator.normal(size=(2, 24, 30, 36)), (0, 1.2, 1.2, 1.2))
     result = segment_pores(series(smooth, voxel_um=0.5), threshold=-0.05, connectivity=connectivity)
     for step, volume in enumerate(smooth):
-        sizes = np.bincount(label(volume < -0.05, connectivity=oracle).ravel())[1:]
+        labels = label(volume < -0.05, connectivity=oracle)  # type: ignore[no-untyped-call]
+        sizes = np.bincount(labels.ravel())[1:]
         assert result["pore_count_all"][step] == sizes.size
         assert result["pore_count"][step] == np.count_nonzero(sizes >= 27)
         assert result["largest_pore_um3"][step] == pytest.approx(sizes.max() * 0.125)
@@ -159,7 +162,7 @@ def test_each_assessment() -> None:
     blank = np.full_like(grey, SOLID)
     result = segment_pores(series([grey, blank, np.full_like(grey, np.nan)]))
     assert result["assessment"].values.tolist() == [
-        ASSESSMENTS[name] for name in ("success", "empty_phase", "nonfinite")
+        ASSESSMENT[name] for name in ("success", "empty_phase", "nonfinite")
     ]
     assert result["porosity"].values[1] == 0
     assert result["pore_count_all"].values[1] == 0
@@ -170,7 +173,7 @@ def test_each_assessment() -> None:
 def test_noise_alone_has_no_pores(seed: int) -> None:
     noise = np.random.default_rng(seed).normal(1000, 50, (1, 40, 40, 40)).astype(np.uint16)
     result = segment_pores(series(noise))
-    assert result["assessment"].item() == ASSESSMENTS["no_contrast"]
+    assert result["assessment"].item() == ASSESSMENT["no_contrast"]
     assert np.isnan(result["porosity"].item())
 
 
@@ -218,7 +221,7 @@ def test_berea_porosity_is_the_published_one(shared_data: Path) -> None:
     data = series(volume[None], voxel_um=5.345).chunk(z=50)
     result = segment_pores(data).compute()
     assert result["porosity"].item() == 0.19645303125
-    assert result["assessment"].item() == ASSESSMENTS["success"]
+    assert result["assessment"].item() == ASSESSMENT["success"]
 
 
 @pytest.mark.shared_data

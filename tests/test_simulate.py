@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import tifffile
 import xarray as xr
 from scipy import stats
-from scipy.integrate import solve_ivp
+from scipy.integrate import solve_ivp, trapezoid
 
 from operando.observables.pores import segment_pores
 from operando.reading import read
@@ -59,17 +58,10 @@ def started(path: Path) -> datetime:
     return stamp.replace(tzinfo=ZoneInfo("Europe/Paris"))
 
 
-def pattern_of(path: Path) -> Array:
-    return np.loadtxt(path)
-
-
 def all_frames(truth: dict[str, Any], technique: str) -> list[dict[str, Any]]:
     groups = [value for value in truth[technique].values() if isinstance(value, list)]
     entries = [entry for group in groups for entry in group if isinstance(entry, dict)]
     return sorted((entry for entry in entries if "start" in entry), key=lambda e: str(e["start"]))
-
-
-# the files
 
 
 def test_the_example_is_generated_to_the_byte(
@@ -85,16 +77,13 @@ def test_the_example_is_small(written: tuple[Path, dict[str, Any]]) -> None:
     assert sum(path.stat().st_size for path in files_of(written[0]).values()) <= LARGEST_BYTES
 
 
-def test_another_seed_changes_the_noise_and_nothing_else(
+def test_another_seed_has_other_noise_and_the_same_onsets(
     written: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     other = na_nzsp_cell.write(tmp_path, seed=1)
     name = "xrd/na_nzsp_00001.xye"
     assert (tmp_path / name).read_bytes() != (written[0] / name).read_bytes()
     assert other["onsets"] == written[1]["onsets"]
-
-
-# noise
 
 
 def test_noise_has_the_distributions_it_claims() -> None:
@@ -114,9 +103,6 @@ def test_streams_of_a_seed_are_independent() -> None:
 def test_too_few_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="expected counts: 3; at least 50"):
         noise.counts(noise.stream(0, 0), np.array([3.0]))
-
-
-# the cell
 
 
 def test_voltage_solves_the_equation_of_the_cell() -> None:
@@ -156,18 +142,15 @@ def test_voltage_solves_the_equation_of_the_cell() -> None:
 def test_the_cell_stays_within_its_limits() -> None:
     moments = np.linspace(0.0, CELL.bounds[-1], 5000)
     state, voltage = CELL.state_of_charge(moments), CELL.voltage(moments)
-    assert 0.02 < state.min()
+    assert state.min() > 0.02
     assert state.max() < 0.98
-    assert 2.0 < voltage.min()
+    assert voltage.min() > 2.0
     assert voltage.max() < 4.0
     assert CELL.passed_mah(moments)[-1] == pytest.approx(
         sum(abs(step.current_ma) * step.seconds for step in STEPS) / 3600
     )
     with pytest.raises(ValueError, match="the schedule never comes to"):
         CELL.moment_of(99.0)
-
-
-# electrochemistry
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -211,9 +194,6 @@ def test_the_log_says_what_the_truth_says(written: tuple[Path, dict[str, Any]]) 
         assert np.interp(since, rows["time/s"], rows["half cycle"]) == onset["half_cycle"]
 
 
-# truth
-
-
 def test_irreversible_change_follows_charge_and_never_goes_back(
     written: tuple[Path, dict[str, Any]],
 ) -> None:
@@ -247,16 +227,13 @@ def test_pores_close_in_the_first_cycle_and_not_in_the_second(
     assert last > 1.5 * fresh
 
 
-# spectra
-
-
 def test_patterns_are_poisson_counts_of_the_true_lines(
     written: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, truth = written
     pulls = []
     for entry in truth["xrd"]["frames"]:
-        position, counts, sigma = pattern_of(folder / "xrd" / entry["file"]).T
+        position, counts, sigma = np.loadtxt(folder / "xrd" / entry["file"]).T
         lines = [*truth["xrd"]["electrolyte"], *entry["lines"].values()]
         expected = diffraction.expected(
             [
@@ -281,7 +258,7 @@ def test_a_line_has_the_area_it_is_given() -> None:
     alone = diffraction.expected([line]) - diffraction.expected([])
     inside = np.abs(diffraction.TWO_THETA - diffraction.angle(3.0)) < 3.0
     tail = 2 * diffraction.LORENTZIAN * diffraction.FWHM / (2 * np.pi * 3.0)
-    total = np.trapezoid(alone[inside], diffraction.TWO_THETA[inside])
+    total = trapezoid(alone[inside], diffraction.TWO_THETA[inside])
     assert total == pytest.approx(700.0 * (1 - tail), rel=2e-3)
 
 
@@ -374,9 +351,6 @@ def test_spheres_of_one_pack_never_touch() -> None:
     assert tomography.porosity(doubled) == pytest.approx(2 * tomography.porosity(spheres))
 
 
-# read back
-
-
 def options_of(folder: Path) -> dict[str, dict[str, Any]]:
     log = Log(
         path=folder / "tomography" / "scans.csv", name="name", start="start_time", end="end_time"
@@ -422,10 +396,3 @@ def test_the_log_comes_back_in_utc(written: tuple[Path, dict[str, Any]]) -> None
     assert log["charge_counter"].values[-1] * 1e3 == pytest.approx(
         files[1]["counter_end_mAh"], abs=1e-6
     )
-
-
-def test_the_table_of_scans_is_complete(written: tuple[Path, dict[str, Any]]) -> None:
-    folder = written[0] / "tomography"
-    with (folder / "scans.csv").open() as stream:
-        names = [row["name"] for row in csv.DictReader(stream)]
-    assert names == sorted(path.stem for path in folder.glob("*.tif"))

@@ -118,29 +118,41 @@ class Scan:
     def localise(self, value: Array, start: int, stop: int) -> tuple[int, int, int, int]:
         """Return onset and end row of a departure, and the first and last row of its onset.
 
-        Onset and end start from a window found by `strongest` and are those of the most likely
-        step. The end is the last row + 1 unless the series is back at the reference after it.
+        They start from the window found by `strongest` and are those of the most likely step,
+        given that all other frames follow the reference. The end is the last row + 1 unless the
+        series is back at the reference after it.
         """
-        residuals, frames = self.residuals(value[None]), value.size
-        first, shortest = self.reference, self.minimum
-        sign = np.sign(self.scores(residuals, np.array([start]), np.array([stop])).item())
-
-        def along(starts: Rows | int, stops: Rows | int) -> Array:
-            pair = np.broadcast_arrays(np.asarray(starts), np.asarray(stops))
-            return np.asarray(sign * self.scores(residuals, *pair)[0])
-
+        frames, shortest = value.size, self.minimum
         for _ in range(2):
             stops = np.arange(start + shortest, frames + 1)
-            stop = int(stops[along(start, stops).argmax()])
-            starts = np.arange(first, stop - shortest + 1)
-            start = int(starts[along(starts, stop).argmax()])
+            stop = int(stops[self._gain(value, np.full_like(stops, start), stops).argmax()])
+            starts = np.arange(self.reference, stop - shortest + 1)
+            start = int(starts[self._gain(value, starts, np.full_like(starts, stop)).argmax()])
         if not self._is_back(value, start, stop):
             stop = frames
-        likely = starts[(ratio := along(starts, stop)) ** 2 >= ratio.max() ** 2 - 3.84]
-        earliest = int(likely.min())
-        while earliest > first + shortest and along(*_before(earliest, shortest)).item() > 2:
+        gain = self._gain(value, starts, np.full_like(starts, stop))
+        likely = starts[gain >= gain.max() - 3.84]
+        earliest, residuals = int(likely.min()), self.residuals(value[None])
+        sign = np.sign(self.estimate(value, start, stop)[0])
+        while earliest > self.reference + shortest:
+            before = np.array([earliest - shortest]), np.array([earliest])
+            if sign * self.scores(residuals, *before).item() < 2:
+                break
             earliest -= 1
         return start, stop, earliest, int(likely.max())
+
+    def _gain(self, value: Array, starts: Rows, stops: Rows) -> Array:
+        """Return twice the log-likelihood that a step in each window adds to a fit of all rows."""
+        fit = np.linalg.pinv(self.basis)
+        whitened = value * self.weight
+        residuals = whitened - self.basis @ (fit @ whitened)
+        total = np.append(0, np.cumsum(residuals * self.weight))
+        lever = self.lever[stops] - self.lever[starts]
+        explained = np.einsum("wi,ij,wj->w", lever, fit @ fit.T, lever)
+        information = self.information[stops] - self.information[starts] - explained
+        [scatter], [correlation] = self.noise(self.residuals(value[None]))
+        width = scatter**2 * (1 + correlation) / (1 - correlation)
+        return np.asarray((total[stops] - total[starts]) ** 2 / information / width)
 
     def _is_back(self, value: Array, start: int, stop: int) -> bool:
         if value.size - stop < self.minimum:
@@ -148,10 +160,6 @@ class Scan:
         during, _ = self.estimate(value, start, stop)
         after, sigma = self.estimate(value, stop, value.size)
         return abs(after) < 3 * sigma and abs(after) < abs(during) / 2
-
-
-def _before(row: int, length: int) -> tuple[Rows, Rows]:
-    return np.array([row - length]), np.array([row])
 
 
 def _spread(rows: Array) -> Array:

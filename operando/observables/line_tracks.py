@@ -60,7 +60,8 @@ def learn_shape(x: Array, y: Array, weight: Array | None, *, lines: Array) -> Sh
     count = lines.size
     step = float(np.median(np.diff(x)))
     scales = np.geomspace(1.0, max((x[-1] - x[0]) / (7.5 * step), 1.2), 6)
-    shape = Shape(lines, np.full(count, 2.5 * step), np.full(count, MIXED), np.full(count, np.nan))
+    share, share_sigma = np.full(count, MIXED), np.full(count, MIXED_SIGMA)
+    shape = Shape(lines.astype(float), np.full(count, 2.5 * step), share, share_sigma)
     present, y, weight = _clean(y, weight)
     for _ in range(LESSONS):
         found, seen = _settle(x, y, weight, present, shape, scales)

@@ -22,7 +22,7 @@ from operando.model import category_attributes
 Array = npt.NDArray[np.float64]
 Volume = npt.NDArray[Any]
 
-ASSESSMENTS: dict[str, int] = {"success": 0, "empty_phase": 1, "no_contrast": 2, "nonfinite": 3}
+ASSESSMENT: dict[str, int] = {"success": 0, "empty_phase": 1, "no_contrast": 2, "nonfinite": 3}
 """Why a number should (not) be believed; `empty_phase`: one side of the threshold has no voxel."""
 
 BINS = 65536
@@ -287,14 +287,14 @@ def _measure(
     finite, pore, lower, upper = (int(total) for total in np.sum(tallies, axis=0))
     if finite == 0 or np.isnan(levels.threshold):
         reason = "nonfinite" if finite == 0 else "no_contrast"
-        return np.array([*[np.nan] * 5, levels.threshold, ASSESSMENTS[reason]])
+        return np.array([*[np.nan] * 5, levels.threshold, ASSESSMENT[reason]])
     porosity = pore / finite
     band = 0.5 * abs(upper - lower) / finite if np.isfinite(levels.bright) else np.nan
     sigma = np.hypot(band, np.sqrt(porosity * (1.0 - porosity) / finite))
     sizes = _sizes(np.block(masks), connectivity)
     counts = [np.count_nonzero(sizes >= minimum), sizes.size, sizes.max(initial=0)]
     reason = "success" if 0 < pore < finite else "empty_phase"
-    return np.array([porosity, sigma, *counts, levels.threshold, ASSESSMENTS[reason]])
+    return np.array([porosity, sigma, *counts, levels.threshold, ASSESSMENT[reason]])
 
 
 def _sizes(mask: npt.NDArray[np.bool_], connectivity: Literal[6, 26]) -> npt.NDArray[np.int64]:
@@ -330,7 +330,7 @@ def _dataset(table: da.Array, attenuation: xr.DataArray) -> xr.Dataset:
     result["assessment"] = (
         "time",
         table[:, len(COLUMNS)].astype(np.int32),
-        category_attributes(ASSESSMENTS),
+        category_attributes(ASSESSMENT),
     )
     return result
 

@@ -177,7 +177,8 @@ def _descend(
             better, np.maximum(damping[at] * 0.1, 1e-9), np.maximum(damping[at] * 10.0, 1e-3)
         )
         # no step helps any more: the minimum is reached to rounding
-        done[at] = (better & (promised < DECREASE)) | (damping[at] > 1e12)
+        little = promised < DECREASE * np.maximum(after / y.shape[1], 1.0)
+        done[at] = (better & little) | (damping[at] > 1e12)
     return theta, done
 
 

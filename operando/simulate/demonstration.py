@@ -82,7 +82,7 @@ def _interphase(record: dict[str, Any]) -> Iterator[str]:
     for candidate in record["interphase"]:
         controls = "; ".join(f"{name} {said}" for name, said in candidate["controls"].items())
         yield (
-            f"interphase candidate, {candidate['grade']}: {candidate['onset']['time']}, "
+            f"interphase candidate, {candidate['verdict']}: {candidate['onset']['time']}, "
             f"{candidate['onset']['voltage'] or np.nan:.3f} V; {controls} | one, at the interface"
         )
     if not record["interphase"]:
