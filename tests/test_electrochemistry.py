@@ -39,8 +39,8 @@ def log_of(
     stamps = ZERO + np.rint(seconds * 1e9).astype("timedelta64[ns]")
     data: dict[str, Any] = {"voltage": ("time", np.asarray(voltage, float), {"units": "V"})}
     if current is not None:
-        values = np.broadcast_to(np.asarray(current, float), seconds.shape).copy()
-        data["current"] = ("time", values, {"units": "A", "averaging": averaging})
+        amperes = np.broadcast_to(np.asarray(current, float), seconds.shape).copy()
+        data["current"] = ("time", amperes, {"units": "A", "averaging": averaging})
     for name, values in columns.items():
         counter = name == "charge_counter"
         attributes: dict[str, Any] = {"units": "A h"} if counter else {"units": "1"}
@@ -59,13 +59,13 @@ def log_of(
 
 def cycling(
     cycles: int = 2, *, rest: int = 60, half: int = 300, dt: float = 10.0
-) -> tuple[Array, Array, Array, npt.NDArray[np.int64]]:
-    """Rest, charge, rest, discharge ... at 1 A; voltage follows charge with 50 mV of overvoltage."""
+) -> tuple[Array, Array, Array, npt.NDArray[Any]]:
+    """Rest, charge, rest, discharge ... at 1 A; voltage follows charge, 50 mV of overvoltage."""
     pattern = [(REST, rest), (CHARGE, half), (REST, rest), (DISCHARGE, half)]
     state = np.concatenate([np.full(rows, label) for label, rows in pattern * cycles])
     current = np.select([state == CHARGE, state == DISCHARGE], [1.0, -1.0], 0.0)
-    time = dt * np.arange(state.size)
-    charge = np.cumsum(current) * dt / 3600
+    time = dt * np.arange(float(state.size))
+    charge: Array = np.cumsum(current) * dt / 3600
     return time, 3 + charge + 0.05 * current, current, state
 
 
@@ -150,7 +150,8 @@ def test_case_25_sign_of_the_current(declared: str, recorded: float) -> None:
     prepared = prepare(log)
     np.testing.assert_array_equal(prepared["current"].values, current)
     assert prepared.attrs["current_sign"] == "oxidation_positive"
-    assert "in 100% of 3.3" in prepared.attrs["current_sign_source"]
+    found = "in 0%" if (declared, recorded) == ("unknown", -1.0) else "in 100%"
+    assert f"{found} of 3.3" in prepared.attrs["current_sign_source"]
 
 
 def test_the_user_wins() -> None:
@@ -173,7 +174,7 @@ def test_case_25_unsigned_current_takes_the_sign_of_the_state() -> None:
     with pytest.raises(RequestError, match="unsigned, and no state"):
         prepare(log.drop_vars("state_instrument"))
     swapped = np.select([state == CHARGE, state == DISCHARGE], [DISCHARGE, CHARGE], state)
-    with pytest.raises(RequestError, match="instrument states, but .*current_sign"):
+    with pytest.raises(RequestError, match=r"instrument states, but .*current_sign"):
         prepare(log.assign(state_instrument=("time", swapped, log["state_instrument"].attrs)))
     unknown = np.where(time < 1000, -1, state)
     part = prepare(log.assign(state_instrument=("time", unknown, log["state_instrument"].attrs)))
@@ -281,7 +282,7 @@ def test_case_26_impedance_and_empty_techniques_in_the_set() -> None:
 
 
 def test_case_24_noisy_zero_with_an_offset_is_rest() -> None:
-    """A rest whose current reads +0.4 % with 0.3 % noise, where sign(I) is right in 7 of 10 rows."""
+    """A rest whose current reads +0.4 % with 0.3 % noise; sign(I) is right in 7 of 10 rows."""
     generator = np.random.default_rng(0)
     time = np.arange(0, 40_000, 10.0)
     true = np.select([time < 6000, time < 20_000, time < 26_000], [REST, CHARGE, REST], DISCHARGE)
@@ -358,8 +359,8 @@ def test_inferred_states_agree_with_the_instrument(shared_data: Path, pattern: s
     told = log["state_instrument"].values
     assert (told >= 0).all()
     time = (log["time"].values - ZERO).astype(float) / 1e9
-    columns = (log[name].values.astype(float) for name in ("voltage", "current"))
-    found = infer_states(time, *columns, log["run"].values.astype(int))
+    voltage, current = log["voltage"].values, log["current"].values
+    found = infer_states(time, voltage, current, log["run"].values.astype(int))
     assert share(found, told) >= 0.99
 
 
@@ -391,7 +392,7 @@ def test_small_reversals_are_no_half_cycles() -> None:
     assert log["half_cycle"].values.max() == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(20, 200)), min_size=1, max_size=12),
     st.floats(1e-6, 1e3),
@@ -405,7 +406,7 @@ def test_scale_of_the_current_changes_no_label(steps: list[tuple[int, int]], sca
     for name in ("run", "state", "half_cycle", "cycle"):
         np.testing.assert_array_equal(one[name], other[name])
     np.testing.assert_allclose(
-        scale * one["net_capacity"], other["net_capacity"], rtol=1e-9, atol=0
+        scale * one["net_capacity"], other["net_capacity"], rtol=1e-9, atol=1e-12 * scale
     )
     assert (np.diff(one["half_cycle"]) >= 0).all()
 
@@ -431,7 +432,7 @@ def test_turning_points_of_a_noisy_zigzag(sizes: list[float], rows: int, seed: i
 
 @pytest.mark.shared_data
 def test_case_08_real_restart(shared_data: Path) -> None:
-    """Expected charges are the instrument's own (Q-Qo)/mA.h; its capacity column ends at 0.40958."""
+    """Expected numbers are EC-Lab's own: (Q-Qo)/mA.h, Capacity/mA.h and its half cycles."""
     folder = shared_data / "operando" / "xas_ni_lno_rock" / "EC"
     log = check(prepare(read(str(folder / "*.mpt"), tz="Europe/Paris")))
     file, net = log["file_index"].values, log["net_capacity"].values * 1e3
@@ -443,9 +444,12 @@ def test_case_08_real_restart(shared_data: Path) -> None:
     assert log["run"].values[last] != log["run"].values[last + 1]
     assert not log["charge_uncertain"].values.any()
     assert log["half_cycle_capacity"].values[last] * 1e3 == pytest.approx(0.40958, abs=1e-4)
-    # four charges, the fourth begun before the restart, each followed by a discharge
-    assert log["half_cycle"].values[last] == 6
-    assert log["half_cycle"].values[-1] == 7
+    theirs = np.flatnonzero(np.diff(log["half_cycle_instrument"].values) > 0)
+    ours = np.flatnonzero(np.diff(log["half_cycle"].values))
+    # theirs also count the rest at the start of each file; a step may take one row
+    assert np.abs(ours[:, None] - theirs).min(axis=1).max() <= 1
+    assert ours.size == log["half_cycle"].values[-1] == 7
+    assert log["half_cycle"].values[last] == 4
     assert "in 100% of 47" in log.attrs["current_sign_source"]
 
 

@@ -56,9 +56,7 @@ def align(
     majority: float = 0.95,
     time_sigma_s: float | None = None,
 ) -> xr.Dataset:
-    """Return the frames with the electrochemical state of the cell while each was taken.
-
-    A frame is the interval from `time_start` to `time_end`. Added as coordinates on `time`:
+    """Return the frames with the state of the cell while each was taken, as coordinates on `time`.
 
     - `voltage` (V), `current` (A): time-weighted means over the recorded part of the exposure.
       Voltage is linear between rows; current is constant backwards where the instrument averages
@@ -73,9 +71,8 @@ def align(
       `in_gap` too when the log has rows before and after it; all its numbers are NaN, its labels
       -1. Below `minimum_coverage` it is `partial`, and its numbers are those of the recorded part.
 
-    Nothing is extrapolated, and nothing is interpolated across a gap, the end of a run or a missing
-    value. A frame of no length takes the value at the instant. No frame is dropped or reordered,
-    and lazy signals stay lazy.
+    Nothing is extrapolated, nor interpolated across a gap, the end of a run or a missing value. A
+    frame of no length takes the value at the instant. No frame is dropped, reordered or computed.
 
     Parameters
     ----------
@@ -98,34 +95,29 @@ def align(
     ContractError
         The frames have no intervals.
     RequestError
-        The log is not prepared or has fewer than two rows, a threshold is not a share, or the
-        frames hold a variable of the same name.
+        The log is not prepared, a threshold is no share, or the frames hold such a variable.
     """
-    _check_request(
-        frames,
-        electrochemistry,
-        minimum_coverage=minimum_coverage,
-        majority=majority,
-        time_sigma_s=time_sigma_s,
-    )
-    start, end = _instants(frames["time_start"]), _instants(frames["time_end"])
-    time = _instants(electrochemistry["time"])
-    _check_spans(start, end, time)
+    _check_thresholds(minimum_coverage, majority, time_sigma_s)
+    _check_inputs(frames, electrochemistry)
+    _check_spans(frames, electrochemistry)
     clocks = clocks_of(frames, electrochemistry, time_sigma_s=time_sigma_s)
     coordinates = _join(frames, electrochemistry, clocks, (minimum_coverage, majority))
-    aligned = frames.assign_coords(coordinates)
-    aligned.attrs["alignment"] = json.dumps(
-        {
-            "minimum_coverage": minimum_coverage,
-            "majority": majority,
-            "time_sigma_s": None if np.isnan(clocks.sigma_s) else clocks.sigma_s,
-            "frames": int(start.size),
-            "flags": count_flags(coordinates["alignment_flag"][1], ALIGNMENT_FLAGS),
-            "sources": json.loads(electrochemistry.attrs.get("source_files", "[]")),
-            "clocks": clocks.described,
-        }
-    )
-    return aligned
+    record = {
+        "minimum_coverage": minimum_coverage,
+        "majority": majority,
+        **_record(electrochemistry, clocks, coordinates["alignment_flag"][1]),
+    }
+    return frames.assign_coords(coordinates).assign_attrs(alignment=json.dumps(record))
+
+
+def _record(log: xr.Dataset, clocks: Clocks, flag: npt.NDArray[Any]) -> dict[str, Any]:
+    return {
+        "time_sigma_s": None if np.isnan(clocks.sigma_s) else clocks.sigma_s,
+        "frames": int(flag.size),
+        "flags": count_flags(flag, ALIGNMENT_FLAGS),
+        "sources": json.loads(log.attrs.get("source_files", "[]")),
+        "clocks": clocks.described,
+    }
 
 
 def _join(
@@ -240,19 +232,15 @@ def _instants(stamps: xr.DataArray) -> Integers:
     return stamps.values.astype("datetime64[ns]").astype(np.int64)
 
 
-def _check_request(
-    frames: xr.Dataset,
-    log: xr.Dataset,
-    *,
-    minimum_coverage: float,
-    majority: float,
-    time_sigma_s: float | None,
-) -> None:
+def _check_thresholds(minimum_coverage: float, majority: float, time_sigma_s: float | None) -> None:
     for name, share in (("minimum_coverage", minimum_coverage), ("majority", majority)):
         if not 0 <= share <= 1:
             raise RequestError(f"{name}: {share!r}; expected a share from 0 to 1")
     if time_sigma_s is not None and not 0 <= time_sigma_s < np.inf:
         raise RequestError(f"time_sigma_s: {time_sigma_s!r}; expected seconds >= 0")
+
+
+def _check_inputs(frames: xr.Dataset, log: xr.Dataset) -> None:
     missing = {"voltage", "current", "net_capacity", "charge_uncertain", *LABELS} - set(
         map(str, log.data_vars)
     )
@@ -272,14 +260,14 @@ def _check_request(
         raise RequestError(f"frames: already hold the variables {taken}; rename them first")
 
 
-def _check_spans(start: Integers, end: Integers, time: Integers) -> None:
+def _check_spans(frames: xr.Dataset, log: xr.Dataset) -> None:
+    start, end = _instants(frames["time_start"]), _instants(frames["time_end"])
+    time = _instants(log["time"])
     if start.size and (end.max() < time[0] or start.min() > time[-1]):
         spans = [
-            " to ".join(str(np.datetime64(int(moment), "s")) for moment in span)
-            for span in (
-                (start.min() // 10**9, end.max() // 10**9),
-                (time[0] // 10**9, time[-1] // 10**9),
-            )
+            f"{np.datetime64(int(first), 'ns').astype('datetime64[s]')} to "
+            f"{np.datetime64(int(last), 'ns').astype('datetime64[s]')}"
+            for first, last in ((start.min(), end.max()), (time[0], time[-1]))
         ]
         raise AlignmentError(
             f"no overlap: frames span {spans[0]} UTC, electrochemistry spans {spans[1]} UTC; "

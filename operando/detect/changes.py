@@ -12,7 +12,7 @@ import xarray as xr
 from operando.detect.event import Event, state_at
 from operando.detect.findings import Findings
 from operando.detect.halves import headings, moving_frames
-from operando.detect.scan import CORRELATION_LIMIT, Scan
+from operando.detect.scan import CORRELATION_LIMIT, Scan, scatter_of
 from operando.errors import RequestError
 from operando.model import STATES
 
@@ -47,6 +47,7 @@ def departures(
     false_alarm: float = 0.01,
     reversible: Literal["cycle", "none"] = "cycle",
     control: str | None = None,
+    quiet: tuple[xr.DataArray, xr.DataArray] | None = None,
 ) -> Findings:
     """Find where a number leaves its reference and stays away: the strongest such departure.
 
@@ -77,6 +78,9 @@ def departures(
         "none": the number does not breathe with the state of charge.
     control
         Position that must stay silent, noted for `operando.interphase`.
+    quiet
+        The same number and its sigma there: the measure of chance. Without it scatter and
+        correlation come from the series itself, and a strong creep can pass for wandering.
 
     Returns
     -------
@@ -99,7 +103,13 @@ def departures(
         watch = f"{watch.rows.size} usable frames, {watch.reference} of them reference"
     if isinstance(watch, str):
         return Findings(events=[], status=f"not calibrated: {watch}")
-    scan = Scan(watch.basis, spread[watch.rows], reference=watch.reference, minimum=minimum_frames)
+    scan = Scan(
+        watch.basis,
+        spread[watch.rows],
+        reference=watch.reference,
+        minimum=minimum_frames,
+        quiet=None if quiet is None else _noise_of(*quiet),
+    )
     noise = scan.noise(scan.residuals(value[watch.rows][None]))
     if noise[1] >= CORRELATION_LIMIT and watch.rows.size >= 30:
         return Findings(events=[], status="not calibrated: the number wanders by itself")
@@ -124,6 +134,15 @@ def departures(
     }
     event = _departure(scan, watch.rows, series, start, stop, control, facts)
     return Findings(events=[event], status=f"{status}; departure")
+
+
+def _noise_of(series: xr.DataArray, sigma: xr.DataArray) -> tuple[float, float]:
+    """Return scatter in sigma and lag-1 correlation of a series that should not change."""
+    value, spread = series.values.astype(float), sigma.values.astype(float)
+    usable = np.isfinite(value) & np.isfinite(spread) & (spread > 0)
+    around = np.average(value[usable], weights=spread[usable] ** -2)
+    [scatter], [correlation] = scatter_of(((value[usable] - around) / spread[usable])[None])
+    return float(scatter), float(correlation)
 
 
 def _departure(

@@ -27,10 +27,21 @@ class Scan:
         Statistical standard deviation of each frame (n,).
     minimum
         Frames of the shortest window; the others are longer by powers of two or reach the end.
+    quiet
+        Scatter in sigma and lag-1 correlation, where another series knows them better than this
+        one, which may hold the change itself.
     """
 
-    def __init__(self, basis: Array, sigma: Array, *, reference: int, minimum: int) -> None:
-        self.reference, self.minimum = reference, minimum
+    def __init__(
+        self,
+        basis: Array,
+        sigma: Array,
+        *,
+        reference: int,
+        minimum: int,
+        quiet: tuple[float, float] | None = None,
+    ) -> None:
+        self.reference, self.minimum, self.quiet = reference, minimum, quiet
         self.weight = 1 / sigma
         self.basis = basis * self.weight[:, None]
         known = self.basis[:reference]
@@ -61,11 +72,12 @@ class Scan:
         """Return scatter in sigma (never below 1) and lag-1 correlation of each series.
 
         From the clipped variance of differences at lag 1 and 2, var_k = 2 s^2 (1 - r^k), which
-        neither a step nor a steady slope disturbs.
+        neither a step nor a steady slope disturbs; from the quiet series where there is one.
         """
-        one, two = (_spread(residuals[:, lag:] - residuals[:, :-lag]) ** 2 for lag in (1, 2))
-        correlation = np.clip(two / np.maximum(one, 1e-300) - 1, 0, CORRELATION_LIMIT)
-        scatter = np.sqrt(one / (2 * (1 - correlation)))
+        if self.quiet is not None:
+            scatter, correlation = (np.full(len(residuals), number) for number in self.quiet)
+            return np.maximum(scatter, 1.0), correlation
+        scatter, correlation = scatter_of(residuals)
         free = self.reference - self.basis.shape[1]
         if self.basis.shape[1] > 1 and free > 0:
             misfit = np.square(residuals[:, : self.reference]).sum(axis=1) / free
@@ -139,7 +151,20 @@ class Scan:
             if sign * self.scores(residuals, *before).item() < 2:
                 break
             earliest -= 1
-        return start, stop, earliest, int(likely.max())
+        latest = int(likely.max())
+        clear = self._clear(residuals, stop, sign)
+        if clear < latest:
+            # A creep: the most likely step stands half-way up, long after the change was plain.
+            start = latest = clear
+        return start, stop, min(earliest, latest), latest
+
+    def _clear(self, residuals: Array, stop: int, sign: float) -> int:
+        """Return the first row from which every single frame is 3 sigma off, `stop` if none is."""
+        [scatter], _ = self.noise(residuals)
+        common = np.einsum("ri,ij,rj->r", self.basis, self.covariance, self.basis)
+        off = sign * residuals[0] / np.sqrt(scatter**2 + common) > 3
+        near = np.flatnonzero(~off[self.reference : stop])
+        return int(self.reference + (near[-1] + 1 if near.size else 0))
 
     def _gain(self, value: Array, starts: Rows, stops: Rows) -> Array:
         """Return twice the log-likelihood that a step in each window adds to a fit of all rows."""
@@ -160,6 +185,13 @@ class Scan:
         during, _ = self.estimate(value, start, stop)
         after, sigma = self.estimate(value, stop, value.size)
         return abs(after) < 3 * sigma and abs(after) < abs(during) / 2
+
+
+def scatter_of(residuals: Array) -> tuple[Array, Array]:
+    """Return scatter and lag-1 correlation of each row, by the rule of `Scan.noise`."""
+    one, two = (_spread(residuals[:, lag:] - residuals[:, :-lag]) ** 2 for lag in (1, 2))
+    correlation = np.clip(two / np.maximum(one, 1e-300) - 1, 0, CORRELATION_LIMIT)
+    return np.sqrt(one / (2 * (1 - correlation))), correlation
 
 
 def _spread(rows: Array) -> Array:

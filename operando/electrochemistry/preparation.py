@@ -26,12 +26,11 @@ def prepare(
 ) -> xr.Dataset:
     """Return the log in order of time, with everything that follows from it.
 
-    Added on `time`: `run`, `state` and `state_instrument` (`model.STATES`), `half_cycle`, `cycle`
-    (pairs of half-cycles, both from 0, -1 unknown), `net_capacity` (A h, oxidation positive,
-    continuous over restarts), `half_cycle_capacity` (A h, magnitude since the half-cycle began) and
-    `charge_uncertain` (1 from the first gap on in which an unknown charge may have passed).
-    `current` becomes positive for oxidation at the working electrode; `attrs` say where its sign
-    (`current_sign_source`) and the charge (`charge_method`) come from.
+    Added on `time`: `run`; `state`, `state_instrument` (`model.STATES`); `half_cycle` and `cycle`
+    (pairs of them), from 0, -1 unknown; `net_capacity` (A h, oxidation positive, continuous over
+    restarts); `half_cycle_capacity` (A h, magnitude); `charge_uncertain` (1 from the first gap on
+    in which an unknown charge may have passed). `current` becomes positive for oxidation; `attrs`
+    say where its sign (`current_sign_source`) and the charge (`charge_method`) come from.
 
     Parameters
     ----------
@@ -64,29 +63,23 @@ def prepare(
     current, source = oxidation_positive(
         time_s, voltage, recorded, runs.run, state=told, declared=declared, sign=sign
     )
-    state = told.copy()
-    unknown = told == STATES["unknown"]
-    if unknown.any():
-        state[unknown] = infer_states(time_s, voltage, current, runs.run)[unknown]
+    state = told
+    if (told < 0).any():
+        state = np.where(told < 0, infer_states(time_s, voltage, current, runs.run), told)
     charge = net_charge(
         time_s,
         current,
         _numbers(log, "charge_counter"),
         runs.run,
         backward=_backward(log),
-        unsigned=declared == "unsigned" and sign == "declared",
+        unsigned=(declared, sign) == ("unsigned", "declared"),
         gap_s=runs.gap_s,
         resting=resting(current),
     )
-    attributes = dict(log["current"].attrs) if "current" in log else {}
-    attributes.update(units="A", long_name="current, oxidation at the working electrode positive")
-    prepared = log.assign(current=("time", current, attributes))
-    prepared = prepared.assign(_derived(runs, state, told, charge))
-    prepared.attrs.update(
-        current_sign="oxidation_positive",
-        current_sign_source=source,
-        charge_method=charge.method,
-    )
+    prepared = log.assign(current=_signed(log, current), **_derived(runs, state, told, charge))
+    prepared.attrs["current_sign"] = "oxidation_positive"
+    prepared.attrs["current_sign_source"] = source
+    prepared.attrs["charge_method"] = charge.method
     return check(prepared)
 
 
@@ -100,6 +93,12 @@ def _runs(log: xr.Dataset, max_gap_s: float | None) -> Runs:
         record_interval_s=None if interval is None else float(interval),
         names=json.loads(log.attrs.get("source_files", "[]")),
     )
+
+
+def _signed(log: xr.Dataset, current: Array) -> tuple[str, Array, dict[str, Any]]:
+    attributes = dict(log["current"].attrs) if "current" in log else {}
+    attributes.update(units="A", long_name="current, oxidation at the working electrode positive")
+    return "time", current, attributes
 
 
 def _derived(runs: Runs, state: Integers, told: Integers, charge: Charge) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _pieces(
     rows = np.argsort(file, kind="stable")
     backward = _steps(time[rows]) < 0
     same_file = _steps(file[rows]) == 0
-    if np.mean(backward & same_file) > UNORDERED:
+    if np.count_nonzero(backward & same_file) > UNORDERED * rows.size:
         rows = np.lexsort((time, file))
     step = _steps(time[rows])
     cut = (_steps(file[rows]) != 0) | (_steps(loop[rows]) != 0) | (step < 0)
@@ -115,7 +115,7 @@ def _pieces(
 def _check_overlap(time: Integers, file: Integers, pieces: _Pieces, names: Sequence[str]) -> None:
     """Refuse pieces of different files that share more than one step of time."""
     first = np.flatnonzero(np.diff(pieces.piece, prepend=-1))
-    last = np.append(first[1:], time.size) - 1
+    last = np.append(first, time.size)[1:] - 1
     starts, ends = time[pieces.rows[first]], time[pieces.rows[last]]
     owners = file[pieces.rows[first]]
     reached: dict[int, tuple[int, float]] = {}

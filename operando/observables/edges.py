@@ -230,18 +230,16 @@ def measure_edge(
         numbers += [np.where(good, value, np.nan), np.where(good, spread, np.nan)]
     step_variance = _covariance(done.step_weights[None], noise)[:, 0, 0]
     numbers += [done.step, np.where(np.isfinite(done.step), np.sqrt(step_variance), np.nan)]
+    assessment = _missing(mu, done, seen)
     short = ranges is not None and not (
         energy[0] <= e0 + ranges[0][0] and e0 + ranges[1][1] <= energy[-1]
     )
-    missing, partial_scan = _missing(mu, done, seen)
-    assessment = np.zeros(mu.shape[0], np.int32)
     for name, wrong in (
         ("no_crossing", usable & ~np.isfinite(half + integral)),
         ("preedge_above_level", usable & early),
-        ("short_range", np.full(mu.shape[0], short)),
+        ("short_range", np.full(usable.shape, short)),
         ("negative_step", done.step < 0),
-        ("nonfinite", missing | ~np.isfinite(done.step)),
-        ("partial_scan", partial_scan),
+        ("nonfinite", ~np.isfinite(done.step)),
     ):
         assessment |= np.where(wrong, ASSESSMENT[name], 0).astype(np.int32)
     return (*numbers, assessment)
@@ -356,8 +354,8 @@ def _covariance(rows: Array, noise: Array) -> Array:
     return np.asarray(np.tensordot(square, products, axes=(1, 2)))
 
 
-def _missing(mu: Array, done: Normalised, seen: slice) -> tuple[Mask, Mask]:
-    """Return which spectra lack points that are used, and which of them at an end of the scan."""
+def _missing(mu: Array, done: Normalised, seen: slice) -> npt.NDArray[np.int32]:
+    """Assess which spectra lack points that are used, and which of them at an end of the scan."""
     used = np.zeros(mu.shape[1], bool)
     used[seen] = True
     if done.pre.stop:
@@ -368,4 +366,6 @@ def _missing(mu: Array, done: Normalised, seen: slice) -> tuple[Mask, Mask]:
     starts = finite.argmax(axis=1)
     stops = mu.shape[1] - 1 - finite[:, ::-1].argmax(axis=1)
     ends = (starts > needed[0]) | (stops < needed[-1])
-    return missing, missing & ends & np.any(finite, axis=1)
+    partial_scan = missing & ends & np.any(finite, axis=1)
+    assessment = missing * ASSESSMENT["nonfinite"] + partial_scan * ASSESSMENT["partial_scan"]
+    return np.asarray(assessment, np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,11 @@ def _draw_frames(
 ) -> list[Drawn]:
     events = [event for event in experiment.events if event.measurement == name]
     log = experiment.electrochemistry
+    since = log["time"].values[0]
     if frames.attrs["technique"] in VOLUMETRIC:
         return [
             _save(
-                plots.volumes(frames),
+                plots.volumes(frames, events=events, since=since),
                 folder / f"{name}_slices",
                 f"{name}: central slices",
                 "The same slice of every volume, one grey scale; time and cell voltage above each.",
@@ -61,7 +63,7 @@ def _draw_frames(
             "was taken. Events are marked with their onset interval.",
         ),
         _save(
-            plots.spectra(frames, events=events),
+            plots.spectra(frames, events=events, since=since),
             folder / f"{name}_spectra",
             f"{name}: selected frames",
             "Frames spread evenly over the covered time, coloured by the mean voltage of the cell "
@@ -78,7 +80,7 @@ def _draw_numbers(
     drawn = []
     for variable in SHOWN[str(numbers.attrs["kind"])]:
         for line, series in _lines(numbers):
-            label = f"{name}_{line}_{variable}" if line else f"{name}_{variable}"
+            label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))
             drawn.append(
                 _save(
                     plots.observable(
@@ -118,9 +120,12 @@ def write_report(
         candidates=experiment.candidates,
         detectors=experiment.said,
         figures=[
-            report.FigureEntry(title=d.title, caption=d.caption, path=d.path.with_suffix(".png"))
+            report.FigureEntry(
+                title=d.title, caption=d.caption, path=d.path.with_name(f"{d.path.name}.png")
+            )
             for d in figures
         ],
+        tables=[report.observables_table(experiment.observed)],
         clocks={name: json.loads(dataset.attrs["clock"]) for name, dataset in sources.items()},
         counts=experiment.counts,
         problems=experiment.problems,

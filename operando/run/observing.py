@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,6 @@ from operando.errors import RecipeError
 from operando.model import signal_of
 from operando.observables import Window, segment_pores, track_edge, track_peaks
 from operando.recipe import (
-    Departure,
     Detect,
     Edge,
     IncompleteReturn,
@@ -121,7 +121,7 @@ def _detect_one(
             mask=step.mask,
         )
     series, sigma = series_of(step.observable, observed, position)
-    facts = {
+    facts: dict[str, Any] = {
         "measurement": measurement,
         "technique": str(frames.attrs["technique"]),
         "observable": step.observable,
@@ -130,13 +130,17 @@ def _detect_one(
     }
     if isinstance(step, IncompleteReturn):
         return incomplete_returns(series, sigma, **facts)
-    assert isinstance(step, Departure)
+    quiet = None
+    if step.control is not None and step.control != position:
+        quiet = series_of(step.observable, observed, step.control)
     return departures(
         series,
         sigma,
         reference=step.reference,
         minimum_frames=step.minimum_frames,
         reversible=step.reversible,
+        control=step.control,
+        quiet=quiet,
         **facts,
     )
 
@@ -162,7 +166,11 @@ def series_of(
             raise RecipeError(f"detect.observable: {observable!r} needs one of the lines {lines}")
         dataset = dataset.sel(line=line[0], drop=True)
     if position:
-        dataset = dataset.isel(time=np.flatnonzero(dataset["position"].values == position))
+        places = dataset["position"].values.astype(str)
+        if position not in places:
+            known = list(dict.fromkeys(places.tolist()))
+            raise RecipeError(f"detect.control: {position!r} is no position; there are {known}")
+        dataset = dataset.isel(time=np.flatnonzero(places == position))
     return dataset[variable], dataset[f"{variable}_sigma"]
 
 
