@@ -54,7 +54,7 @@ def _filter(weight: Array, width: float) -> Filter:
     half = round(REACH * width)
     offset = np.arange(-half, half + 1.0)
     shape = profile(offset, centre=np.array(0.0), fwhm=np.array(width), eta=np.array(0.5))
-    powers = (offset / half) ** np.arange(DEGREE + 1)[:, None]
+    powers: Array = (offset / half) ** np.arange(DEGREE + 1)[:, None]
     moments = _correlate(weight, (offset / half) ** np.arange(2 * DEGREE + 1)[:, None])
     mixed = _correlate(weight, shape * powers)
     own = _correlate(weight, shape[None] ** 2)[0]
@@ -65,10 +65,10 @@ def _filter(weight: Array, width: float) -> Filter:
     enough = _correlate(measured, core)[0] > 0.9 * core.sum()
     enough &= _correlate(measured, np.ones_like(core))[0] > 0.55 * offset.size
     system = np.where(enough[:, None, None], system, np.eye(order.size))
-    share = np.linalg.solve(system, mixed.T[:, :, None])[:, :, 0].T
-    left = np.maximum(own - (share * mixed).sum(axis=0), 0.0)
-    information = np.where(enough, left, 0.0)
-    return Filter(width, shape, np.asarray(powers), share, information, weight)
+    share = np.asarray(np.linalg.solve(system, mixed.T[:, :, None])[:, :, 0].T, dtype=float)
+    left = own - (share * mixed).sum(axis=0)
+    information = np.where(enough, np.maximum(left, 0.0), 0.0)
+    return Filter(width, shape, powers, share, information, weight)
 
 
 def respond(filter_: Filter, residual: Array) -> Array:

@@ -52,6 +52,8 @@ class Line:
     centre_sigma: float
     fwhm: float
     eta: float
+    shape_error: float
+    """Relative error of all areas from the uncertain shape."""
     change: Change
 
 
@@ -89,7 +91,9 @@ def search(
         found = _changes(series, bank, noise, shortest=shortest, threshold=threshold)
         for change in found:
             at = widths.index(change.width)
-            fresh = _is_new(change, series, whole[at]) and not _shadowed(change, [*new, *other])
+            fresh = _is_new(change, series, whole[max(at - 1, 0) : at + 1]) and not _shadowed(
+                change, [*new, *other]
+            )
             (new if fresh else other).append(change)
             blank = round(BLANK * change.width)
             weight[max(change.index - blank, 0) : change.index + blank + 1] = 0.0
@@ -161,14 +165,24 @@ def _change(
     )
 
 
-def _is_new(change: Change, series: Series, filter_: Filter) -> bool:
+def _is_new(change: Change, series: Series, bank: Sequence[Filter]) -> bool:
+    """Whether the reference lacks the line, at its own width or seen more narrowly.
+
+    A hump of the background looks like a line to a wide filter alone.
+    """
+    if change.score < 0:
+        return False
+    gained = series.residual[change.start : change.stop].mean(axis=0)
+    pattern = np.nan_to_num(series.pattern)
     around = round(change.width)
     near = slice(max(change.index - around, 0), change.index + around + 1)
-    information = filter_.information[near]
-    held = areas(filter_, np.nan_to_num(series.pattern))[near]
-    sigma = 1.0 / np.sqrt(np.maximum(information, 1e-300) * series.reference)
-    held = np.where(information > 0, held - 3.0 * sigma, 0.0)
-    return change.score > 0 and float(held.max()) < PRESENT * change.area
+    for filter_ in bank:
+        known = filter_.information[near] > 0
+        sigma = 1.0 / np.sqrt(np.where(known, filter_.information[near], 1.0) * series.reference)
+        held = np.where(known, areas(filter_, pattern)[near] - 2.0 * sigma, 0.0).max()
+        if held < PRESENT * areas(filter_, gained)[change.index]:
+            return True
+    return False
 
 
 def _shadowed(change: Change, larger: Sequence[Change]) -> bool:
@@ -199,8 +213,12 @@ def _describe(series: Series, change: Change, changes: Sequence[Change]) -> Line
     sigma = float(np.sqrt(found.covariance[0, 1, 1]))
     if not found.converged[0] or sigma == 0.0:
         # the filter's own answer, as uncertain as its width allows
-        return Line(float(series.axis[change.index]), width / change.score, width, 0.5, change)
-    return Line(float(centre), sigma, float(fwhm), float(eta), change)
+        place = float(series.axis[change.index])
+        return Line(place, width / change.score, width, 0.5, 0.0, change)
+    with_shape = found.covariance[0, 0, 1:4]
+    lost = with_shape @ np.linalg.pinv(found.covariance[0, 1:4, 1:4]) @ with_shape
+    error = float(np.sqrt(lost)) / abs(float(found.theta[0, 0]))
+    return Line(float(centre), sigma, float(fwhm), float(eta), error, change)
 
 
 def _surroundings(series: Series, change: Change, changes: Sequence[Change]) -> tuple[slice, Array]:
@@ -238,23 +256,22 @@ def measure(series: Series, lines: Sequence[Line]) -> tuple[Array, Array]:
     """Return the signed area of lines above the reference in every frame, and its sigma, (n, k).
 
     Shapes are frozen; the background is straight and free. Sigma holds the noise of the frame and
-    that of the reference.
+    that of the reference, not the error of the shape.
     """
     changes = [line.change for line in lines]
-    count = np.full(len(series.values), 1.0 / series.reference)
-    count[: series.reference] *= -1.0
-    found = []
-    for line in lines:
+    # a frame of the reference shares its noise with the mean, the others add it
+    sign = np.where(np.arange(len(series.values)) < series.reference, -1.0, 1.0)[:, None]
+    value, sigma = (np.empty((len(series.values), len(lines))) for _ in range(2))
+    for at, line in enumerate(lines):
         part, weight = _surroundings(series, line.change, changes)
         seen = (weight > 0) & np.isfinite(series.variance[:, part])
         mean = series.variance[:, part][: series.reference].mean(axis=0)
-        error = series.variance[:, part] + np.sign(count)[:, None] * mean / series.reference
+        error = series.variance[:, part] + sign * mean / series.reference
         rows = np.where(seen, 1.0 / np.where(seen, error, 1.0), 0.0)
         start = np.array([0.0, line.centre, line.fwhm, line.eta, 0.0, 0.0])
         free = np.array([True, False, False, False, True, True])
         step = float(np.gradient(series.axis)[line.change.index])
         one = _fit(series.axis[part], series.residual[:, part], rows, start, free, line.fwhm, step)
-        found.append((one.theta[:, 0], np.sqrt(one.covariance[:, 0, 0])))
-    empty = np.empty((len(series.values), 0))
-    value, sigma = (np.column_stack([empty, *column]) for column in zip(*found, strict=True))
+        value[:, at] = one.theta[:, 0]
+        sigma[:, at] = np.sqrt(one.covariance[:, 0, 0])
     return value, sigma

@@ -77,7 +77,8 @@ def new_peaks(
     -------
     Findings
         Events in order of onset; `status`; `areas` of all their lines on (time, line): `area` above
-        the reference (intensity times axis unit, integral of the fitted line), `area_sigma`,
+        the reference (intensity times axis unit, integral of the fitted line), `area_sigma` (noise
+        of the frame and of the reference, and the common error of the fitted shape),
         `assessment`; None without events. Detail of an event: `lines` (position, position_sigma,
         fwhm, eta, area_max, score and, where the wavelength is known, d_angstrom and order of the
         first line's d), `assignment` ("phase candidate" from two lines, "unassigned new
@@ -167,6 +168,12 @@ class _Seen:
     area: Array
     sigma: Array
 
+    @property
+    def sigma_with_shape(self) -> Array:
+        """Sigma with the error of the line's shape, common to all frames."""
+        relative = np.array([line.shape_error for line in self.lines])
+        return np.hypot(self.sigma, relative * self.area)
+
     def only(self, chosen: list[int]) -> _Seen:
         lines = [self.lines[at] for at in chosen]
         return _Seen(lines, self.area[:, chosen], self.sigma[:, chosen])
@@ -252,7 +259,7 @@ def _event(
         onset_latest=time[span.latest],
         end=end,
         size=float(seen.area[largest, 0]),
-        size_sigma=float(seen.sigma[largest, 0]),
+        size_sigma=float(seen.sigma_with_shape[largest, 0]),
         score=seen.lines[0].change.score,
         evidence=tuple(rows[span.latest : last].tolist()),
         detail=detail,
@@ -270,7 +277,7 @@ def _described(frames: xr.Dataset, seen: _Seen) -> list[dict[str, Any]]:
             "fwhm": line.fwhm,
             "eta": line.eta,
             "area_max": float(seen.area[largest[at], at]),
-            "area_max_sigma": float(seen.sigma[largest[at], at]),
+            "area_max_sigma": float(seen.sigma_with_shape[largest[at], at]),
             "score": line.change.score,
             **(spacing[at] if spacing else {}),
         }
@@ -305,7 +312,7 @@ def _areas(frames: xr.Dataset, rows: Rows, seen: _Seen, signal: str, axis: str) 
     """Return areas on every frame of the series, NaN where a frame took no part."""
     shape = frames.sizes["time"], len(seen.lines)
     value, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    value[rows], error[rows] = seen.area, seen.sigma
+    value[rows], error[rows] = seen.area, seen.sigma_with_shape
     weak = np.where(value > MEASURED * error, ASSESSMENT["success"], ASSESSMENT["weak"])
     assessment = np.where(np.isnan(value), ASSESSMENT["no_data"], weak).astype(np.int32)
     centres = [line.centre for line in seen.lines]

@@ -154,8 +154,10 @@ class Scan:
         latest = int(likely.max())
         clear = self._clear(residuals, stop, sign)
         if clear < latest:
-            # A creep: the most likely step stands half-way up, long after the change was plain.
+            # A creep: the most likely step stands half-way up, long after the change was plain,
+            # and the first frames of it still look like the reference.
             start = latest = clear
+            earliest = min(earliest, self._foot(residuals, clear) + 1)
         return start, stop, min(earliest, latest), latest
 
     def _clear(self, residuals: Array, stop: int, sign: float) -> int:
@@ -165,6 +167,15 @@ class Scan:
         off = sign * residuals[0] / np.sqrt(scatter**2 + common) > 3
         near = np.flatnonzero(~off[self.reference : stop])
         return int(self.reference + (near[-1] + 1 if near.size else 0))
+
+    def _foot(self, residuals: Array, clear: int) -> int:
+        """Return the last row before a straight line through the first clear frames meets zero."""
+        rows = np.arange(clear, min(clear + self.minimum, residuals.shape[1]))
+        departure = (residuals[0] / self.weight)[rows]
+        if rows.size < 2 or (slope := np.polyfit(rows, departure, 1)[0]) * departure[0] <= 0:
+            return clear
+        foot = rows[0] - departure[0] / slope
+        return int(np.clip(np.floor(foot), self.reference, clear))
 
     def _gain(self, value: Array, starts: Rows, stops: Rows) -> Array:
         """Return twice the log-likelihood that a step in each window adds to a fit of all rows."""

@@ -161,9 +161,9 @@ def _check(
 
 def _labelled(outputs: tuple[xr.DataArray, ...], *, normalised_here: bool) -> xr.Dataset:
     about = {
-        "edge_energy_half": ("eV", "energy at half-height of the edge"),
-        "edge_energy_integral": ("eV", "mean energy of the edge (integral method)"),
-        "white_line": ("1", "maximum of normalised absorption"),
+        "edge_energy_half": ("eV", "edge energy, half-height"),
+        "edge_energy_integral": ("eV", "edge energy, integral"),
+        "white_line": ("1", "white line, normalised"),
         "edge_step": ("1", "edge step"),
     }
     result = {}

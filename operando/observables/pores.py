@@ -307,11 +307,11 @@ def _sizes(mask: npt.NDArray[np.bool_], connectivity: Literal[6, 26]) -> npt.NDA
 
 
 COLUMNS: dict[str, tuple[str, str]] = {
-    "porosity": ("1", "Share of the sample that is pore"),
+    "porosity": ("1", "Porosity"),
     "porosity_sigma": ("1", "Threshold band and counting error"),
-    "pore_count": ("1", "Connected pores large enough to be believed"),
-    "pore_count_all": ("1", "Connected pores of any size"),
-    "largest_pore_um3": ("micrometre**3", "Volume of the largest connected pore"),
+    "pore_count": ("1", "Pores, resolved"),
+    "pore_count_all": ("1", "Pores, any size"),
+    "largest_pore_um3": ("micrometre**3", "Largest pore"),
     "threshold": ("1", "Grey value between pore and solid, one for the series"),
 }
 """Name, unit and meaning of what is measured; the last column of the table is the assessment."""

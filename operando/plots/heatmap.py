@@ -15,7 +15,7 @@ from operando.plots.cell import draw_current, draw_voltage
 from operando.plots.chosen import chosen_signal, label_of
 from operando.plots.marks import Mark, at_position, draw_marks, key, marks_of
 from operando.plots.pooling import pooled, pooled_axis
-from operando.plots.style import LINE, MAP, figure, footnote, look, named, wrap
+from operando.plots.style import CHANGE_MAP, LINE, MAP, figure, footnote, look, named, wrap
 from operando.plots.timeline import (
     Array,
     Frames,
@@ -33,6 +33,10 @@ MOST_CHANNELS = 600
 """Cells that a printed panel can show; longer series and axes are drawn by block means."""
 ROBUST = (1.0, 99.0)
 """Percentiles of the colour limits: one cosmic ray or hot pixel must not darken the rest."""
+ROBUST_CHANGE = 99.7
+"""What changes is a small part of an axis, so more of the extremes are kept."""
+FIRST = 3
+"""Frames that a change is counted from."""
 HEIGHTS = {"map": 1.9, "voltage": 1.15, "current": 0.95}
 
 
@@ -43,6 +47,7 @@ def heatmap(
     events: Sequence[Event] = (),
     signal: str | None = None,
     window: tuple[float, float] | None = None,
+    change: bool = False,
 ) -> Figure:
     """Draw every frame as a column of colour, one panel a position, over voltage and current.
 
@@ -63,6 +68,9 @@ def heatmap(
         Variable to draw; the signal of the technique when not given.
     window
         Part of the measurement axis to draw, in its units.
+    change
+        Draw the difference to the mean of the first `FIRST` frames of each position, on a map that
+        diverges from white: a weak line that is born shows beside strong ones that stay.
 
     Raises
     ------
@@ -79,7 +87,10 @@ def heatmap(
         maps[0].set_xlim(*time_limits(frames, electrochemistry, since=since))
         for axes, (place, at) in zip(maps, places.items(), strict=True):
             part = drawn.isel(time=at)
-            _draw_map(shown, axes, part, frames_of(frames.isel(time=at), since=since))
+            if change:
+                part = part - part.isel(time=slice(0, FIRST)).mean("time", keep_attrs=True)
+                part.attrs.update(drawn.isel(time=at).attrs)
+            _draw_map(shown, axes, part, frames_of(frames.isel(time=at), since=since), change)
             axes.set_ylabel(titled(place, axes.get_ylabel()))
             draw_marks(axes, at_position(marks, place, among=list(places)))
         _draw_cell(panels, electrochemistry, since, marks)
@@ -133,16 +144,16 @@ def _draw_cell(
     lowest.set_xlabel(since_label(since))
 
 
-def _draw_map(shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames) -> None:
+def _draw_map(shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames, change: bool) -> None:
     axis = str(signal.dims[1])
     channels = -(-signal.sizes[axis] // MOST_CHANNELS)
     edges, columns = columns_of(signal, when, channels=channels)
-    limits = _limits(columns)
+    limits = _limits(columns, change)
     mesh = axes.pcolormesh(
         edges,
         pooled_axis(signal[axis].values.astype(np.float64), channels=channels),
         np.ma.masked_invalid(columns.T),
-        cmap=MAP,
+        cmap=CHANGE_MAP if change else MAP,
         rasterized=True,
         **limits,
     )
@@ -150,7 +161,12 @@ def _draw_map(shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames) -> 
         axes.set_yscale("log")
     axes.set_ylabel(named(axis, units=str(signal[axis].attrs.get("units", "1"))))
     beyond = _beyond(columns, **limits)
-    shown.colorbar(mesh, ax=axes, label=label_of(signal), extend=beyond, pad=0.015, aspect=18)
+    label = (
+        f"Change of {label_of(signal)[0].lower()}{label_of(signal)[1:]}"
+        if change
+        else label_of(signal)
+    )
+    shown.colorbar(mesh, ax=axes, label=label, extend=beyond, pad=0.015, aspect=18)
 
 
 def columns_of(signal: xr.DataArray, when: Frames, *, channels: int) -> tuple[Array, Array]:
@@ -166,10 +182,13 @@ def columns_of(signal: xr.DataArray, when: Frames, *, channels: int) -> tuple[Ar
     return edges[np.concatenate([[True], wide])], values[wide]
 
 
-def _limits(values: Array) -> dict[str, Any]:
+def _limits(values: Array, change: bool) -> dict[str, Any]:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return {"vmin": 0.0, "vmax": 1.0}
+    if change:
+        most = float(np.percentile(np.abs(finite), ROBUST_CHANGE)) or 1.0
+        return {"vmin": -most, "vmax": most}
     low, high = np.percentile(finite, ROBUST)
     return {"vmin": float(low), "vmax": float(high) if high > low else float(low) + 1.0}
 

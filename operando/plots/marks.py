@@ -62,7 +62,7 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], *, numbers: bool = True) -> No
     shown = [mark for mark in marks if low <= mark.onset <= high]
     halo = [patheffects.withStroke(linewidth=2.2, foreground="white", alpha=0.7)]
     for mark in shown:
-        axes.axvspan(mark.earliest, mark.latest, color=EVENT, alpha=0.25, linewidth=0, zorder=3)
+        axes.axvspan(mark.earliest, mark.latest, color=EVENT, alpha=0.12, linewidth=0, zorder=3)
         axes.axvline(mark.onset, color=EVENT, linewidth=1.0, zorder=4, path_effects=halo)
     axes.set_xlim(low, high)
     if numbers:

@@ -26,6 +26,7 @@ CELL = "#0072B2"
 EVENT = "#D55E00"
 DOUBT = "#8C8C8C"
 MAP = "viridis"
+CHANGE_MAP = "RdBu_r"
 
 STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from dask.delayed import delayed
 
 from operando.errors import ReadError
 from operando.reading.registry import load
@@ -52,7 +52,7 @@ def stack(
     pieces: dict[str, list[da.Array]] = {name: [] for name in layout.variables}
     for first in range(0, len(frames), each):
         block = tuple(frames[first : first + each])
-        task = dask.delayed(load_block, pure=True)(block, layout, format, dict(options))
+        task = delayed(load_block, pure=True)(block, layout, format, dict(options))
         for row, name in enumerate(layout.variables):
             piece = da.from_delayed(task[row], (len(block), width), np.float64)
             pieces[name].append(piece)

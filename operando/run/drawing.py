@@ -16,6 +16,9 @@ from operando.run.experiment import Experiment, Say
 from operando.run.observing import SHOWN
 from operando.run.store import VOLUMETRIC
 
+MOST_LINES = 6
+"""Lines of one observable that are drawn, the strongest of new ones first; tables hold all."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -63,6 +66,13 @@ def _draw_frames(
             "was taken. Events are marked with their onset interval.",
         ),
         _save(
+            plots.heatmap(frames, log, events=events, change=True),
+            folder / f"{name}_change",
+            f"{name}: what changed",
+            "Difference of every frame to the mean of the first three of its position, white where "
+            "nothing changed.",
+        ),
+        _save(
             plots.spectra(frames, events=events, since=since),
             folder / f"{name}_spectra",
             f"{name}: selected frames",
@@ -98,7 +108,8 @@ def _draw_numbers(
 def _lines(numbers: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     if "line" not in numbers.dims:
         return [("", numbers)]
-    return [(str(line), numbers.sel(line=line)) for line in numbers["line"].values]
+    lines = numbers["line"].values.astype(str)[:MOST_LINES]
+    return [(str(line), numbers.sel(line=line)) for line in lines]
 
 
 def _save(figure: Figure, path: Path, title: str, caption: str) -> Drawn:

@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 import xarray as xr
+from dask.base import compute
 
 from operando.align import align
 from operando.detect import Event
@@ -130,7 +131,7 @@ def run(
             }
             for measurement in recipe.measurement
         }
-        [experiment.observed] = dask.compute(lazy)
+        [experiment.observed] = compute(lazy)
         for measurement in recipe.measurement:
             name = measurement.name
             if measurement.detect:
@@ -170,7 +171,7 @@ def read_frames(source: Measurement, root: Path) -> xr.Dataset:
 
 
 @contextlib.contextmanager
-def scheduler(compute: Compute) -> Iterator[None]:
+def scheduler(where: Compute) -> Iterator[None]:
     """Compute on threads, processes or a distributed scheduler for the moment.
 
     Raises
@@ -178,8 +179,8 @@ def scheduler(compute: Compute) -> Iterator[None]:
     RequestError
         No scheduler answers at the address, or dask.distributed is not installed.
     """
-    if compute.scheduler in ("threads", "processes"):
-        with dask.config.set(scheduler=compute.scheduler, num_workers=compute.workers):
+    if where.scheduler in ("threads", "processes"):
+        with dask.config.set(scheduler=where.scheduler, num_workers=where.workers):
             yield
         return
     try:
@@ -189,10 +190,10 @@ def scheduler(compute: Compute) -> Iterator[None]:
             "compute.scheduler: an address needs the extra: pip install 'operando[distributed]'"
         ) from error
     try:
-        client = Client(compute.scheduler, timeout="10s")
+        client = Client(where.scheduler, timeout="10s")
     except OSError as error:
         raise RequestError(
-            f"compute.scheduler: nobody answers at {compute.scheduler!r} ({error})"
+            f"compute.scheduler: nobody answers at {where.scheduler!r} ({error})"
         ) from error
     with client, client.as_current():
         yield

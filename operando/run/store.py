@@ -19,6 +19,22 @@ from operando.model import axes_of, flag_names
 CHUNK_FRAMES = 500
 CHUNK_BYTES = 8 << 20
 
+FIRST = (
+    "time",
+    "time_start",
+    "time_end",
+    "position",
+    "voltage",
+    "voltage_sigma",
+    "current",
+    "state",
+    "cycle",
+    "half_cycle",
+    "net_capacity",
+    "coverage",
+)
+"""Columns of a table that come first."""
+
 VOLUMETRIC = ("tomography",)
 """Techniques whose frames are referenced by path and checksum, never copied into a result."""
 
@@ -38,7 +54,7 @@ def keep_frames(folder: Path, name: str, frames: xr.Dataset) -> xr.Dataset:
     for variable in written.variables.values():
         variable.encoding.clear()
     written.to_zarr(path, group=name, mode="a", zarr_format=2, consolidated=False)
-    kept = xr.open_zarr(path, group=name, consolidated=False)
+    kept: xr.Dataset = xr.open_zarr(path, group=name, consolidated=False)
     # Coordinates on time are small and asked for all the time: load them, keep the signal lazy.
     return kept.assign_coords(
         {key: value.load() for key, value in kept.coords.items() if value.dims == ("time",)}
@@ -104,9 +120,10 @@ def _columns(numbers: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
                 yield f"{line} {_header(column)}", _cells(column)
 
 
-def _rank(name: object) -> int:
-    first = ("time", "time_start", "time_end", "position", "voltage", "state", "cycle")
-    return first.index(str(name)) if name in first else len(first)
+def _rank(name: object) -> tuple[int, str]:
+    """Order columns as they are read, the others by name: the order never depends on the run."""
+    text = str(name)
+    return (FIRST.index(text) if text in FIRST else len(FIRST)), text
 
 
 def _header(variable: xr.DataArray) -> str:

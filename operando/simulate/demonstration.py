@@ -47,7 +47,7 @@ def _zirconium(events: list[dict[str, Any]], truth: dict[str, Any]) -> Iterator[
     for event in moved:
         yield (
             f"Zr K edge moves at the {event['position']}: {_interval(event)}, "
-            f"{event['size']:+.2f} +- {event['size_sigma']:.2f} eV | {expected}"
+            f"{event['size']:+.3f} +- {event['size_sigma']:.3f} eV | {expected}"
         )
     if not moved:
         yield f"Zr K edge: nothing found | {expected}"
