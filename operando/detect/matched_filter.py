@@ -25,6 +25,8 @@ REACH = 4.0
 DEGREE = 2
 SIMULATED = 200
 """Maxima of simulated blocks behind a threshold."""
+BATCH = 400_000
+"""Numbers simulated at once."""
 BLOCK = 512
 """Points of a block, wide against a filter: its maximum is nearly independent of the next."""
 
@@ -113,19 +115,20 @@ def scores(
     lengths: Sequence[int],
     floor: Array | float = 0.0,
 ) -> Iterator[Array]:
-    """Yield, for each length, the score of windows (windows, m) of responses (frames, m).
+    """Yield, for each length, the score of windows (..., windows, m) of responses (..., frames, m).
 
     The variance of a sum of k frames less k times the mean of n reference frames is k (1 + k/n)
     times that of one frame, and the square of k times the `floor` (area), which does not average
     down.
     """
-    total = np.concatenate([np.zeros((1, *responses.shape[1:])), np.cumsum(responses, axis=0)])
+    total = np.cumsum(responses, axis=-2)
+    total = np.concatenate([np.zeros_like(total[..., :1, :]), total], axis=-2)
     known = information > 0
     for length in lengths:
         variance = information * length * (1.0 + length / reference)
         variance = variance + (length * floor * information) ** 2
         sigma = np.sqrt(np.where(known, variance, np.inf))
-        yield (total[length:] - total[:-length]) / sigma
+        yield (total[..., length:, :] - total[..., :-length, :]) / sigma
 
 
 def threshold(
@@ -146,16 +149,18 @@ def threshold(
     weight = filters_[0].weight
     sigma = np.sqrt(np.where(weight > 0, 1.0 / np.where(weight > 0, weight, 1.0), 0.0))
     blocks = max(1, round(weight.size / BLOCK))
+    batch = max(1, min(BATCH // (frames * weight.size), -(-SIMULATED // blocks)))
     maxima: list[float] = []
     while len(maxima) < SIMULATED:
-        noise = random.standard_normal((frames, weight.size))
-        noise -= random.standard_normal(weight.size) / np.sqrt(reference)
-        highest = np.full(weight.size, -np.inf)
+        noise = random.standard_normal((batch, frames, weight.size))
+        noise -= random.standard_normal((batch, 1, weight.size)) / np.sqrt(reference)
+        highest = np.full((batch, weight.size), -np.inf)
         for filter_ in filters_:
             found = respond(filter_, noise * sigma)
             for score in scores(found, filter_.information, reference=reference, lengths=lengths):
-                np.maximum(highest, score.max(axis=0), out=highest)
-        maxima += [float(block.max()) for block in np.array_split(highest, blocks)]
+                np.maximum(highest, score.max(axis=-2), out=highest)
+        for part in np.array_split(highest, blocks, axis=-1):
+            maxima += part.max(axis=-1).tolist()
     scale = float(np.std(maxima)) * np.sqrt(6.0) / np.pi
     place = float(np.mean(maxima)) - np.euler_gamma * scale
     seldom = -np.log1p(-false_alarm) / blocks

@@ -107,12 +107,30 @@ def observable(
             _draw_voltage(right, series, cycles)
             _ring(right, series, here)
             _limit(left, series)
+        if _comparable(list(places.values())):
+            _share_limits([left for left, _ in rows])
         draw_voltage(cell, electrochemistry, since=since)
         draw_marks(cell, marks, numbers=len(places) > 1)
         cell.set_xlabel(since_label(since))
         rows[-1][1].set_xlabel("Voltage (V)")
         _explain(shown, legend, list(places.values()), cycles, events=bool(marks))
     return shown
+
+
+def _comparable(several: Sequence[Series]) -> bool:
+    """Whether the positions lie so close together that one scale shows how they differ."""
+    values = [series.value[series.believed & np.isfinite(series.value)] for series in several]
+    values = [value for value in values if value.size]
+    if len(values) < 2:
+        return False
+    apart = np.ptp([float(np.median(value)) for value in values])
+    return bool(apart <= max(float(np.ptp(value)) for value in values))
+
+
+def _share_limits(rows: Sequence[Axes]) -> None:
+    low, high = zip(*(axes.get_ylim() for axes in rows), strict=True)
+    for axes in rows:
+        axes.set_ylim(min(low), max(high))
 
 
 def _panels(count: int, lines: Sequence[str]) -> tuple[Figure, list[tuple[Axes, Axes]], Axes, Axes]:

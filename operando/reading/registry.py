@@ -74,6 +74,8 @@ def choose(files: Sequence[File], *, format: str | None) -> tuple[str, list[File
     else:
         found = {file: recognise(file) for file in files}
         counts = Counter(name for name in found.values() if name is not None)
+        if not counts and all(file.size() == 0 for file in files):
+            raise ReadError(f"{_span(files)}: the file is empty")
         if not counts:
             raise UnknownFormatError(
                 f"{_span(files)}: no reader recognises it; pass format= (one of "
