@@ -1,0 +1,102 @@
+"""The embedded experiment: found beside truth, with and without the repository's own copy."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from operando.cli import main
+from operando.model import ALIGNMENT_FLAGS
+from operando.simulate import demonstration
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Output folder and what the command said."""
+    out = tmp_path_factory.mktemp("demo")
+    result = CliRunner().invoke(main, ["demo", "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_found_stands_beside_truth(demo: tuple[Path, str]) -> None:
+    _, said = demo
+    assert "found | truth of the simulation" in said
+    assert "interphase candidate, supported" in said
+    assert said.count("porosity 2026") == 6
+
+
+def test_what_is_found_is_true(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    truth = json.loads((out / "input" / "truth.json").read_text())
+    events = [
+        json.loads(line) for line in (out / "result" / "events.jsonl").read_text().splitlines()
+    ]
+    edge, lines = (
+        next(e for e in events if e["kind"] == kind) for kind in ("departure", "new_peak")
+    )
+    assert edge["position"] == "interface"
+    for event, onset in ((edge, "zr_reduction"), (lines, "new_phase")):
+        born = np.datetime64(truth["onsets"][onset]["time"].rstrip("Z"))
+        earliest, latest = (
+            np.datetime64(event[f"onset_{side}"].rstrip("Z")) for side in ("earliest", "latest")
+        )
+        assert earliest <= born <= latest
+    last = truth["xrd"]["frames"][-1]["lines"]
+    expected = sorted(last[name]["two_theta"] for name in ("product_1", "product_2"))
+    found = sorted(line["position"] for line in lines["detail"]["lines"])
+    np.testing.assert_allclose(found, expected, atol=0.005)
+
+
+def test_bulk_stays_silent_and_is_the_control(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    record = json.loads((out / "result" / "run.json").read_text())
+    [candidate] = record["interphase"]
+    assert candidate["verdict"] == "supported"
+    assert candidate["techniques"] == ["xas", "xrd"]
+    assert candidate["controls"]["negative control"] == "passed: bulk stayed silent"
+    events = (out / "result" / "events.jsonl").read_text()
+    assert '"position": "bulk"' not in events
+
+
+def test_frames_in_the_gap_are_counted(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    truth = json.loads((out / "input" / "truth.json").read_text())
+    record = json.loads((out / "result" / "run.json").read_text())
+    gap = [
+        np.datetime64(truth["electrochemistry"]["gap"][key].rstrip("Z")) for key in ("start", "end")
+    ]
+    inside = sum(
+        np.datetime64(frame["start"].rstrip("Z")) >= gap[0]
+        and np.datetime64(frame["end"].rstrip("Z")) <= gap[1]
+        for frame in truth["xas"]["interface"] + truth["xas"]["bulk"]
+    )
+    assert record["counts"]["xas"]["outside_coverage"] == inside
+    assert "in_gap" in ALIGNMENT_FLAGS
+
+
+def test_an_installed_package_writes_the_same_files(
+    tmp_path: Path, example_datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demonstration, "EMBEDDED", tmp_path / "nothing here")
+    demonstration.prepare_files(tmp_path / "files")
+    embedded = example_datasets / "na_nzsp_cell"
+    names = sorted(
+        str(path.relative_to(embedded)) for path in embedded.rglob("*") if path.is_file()
+    )
+    written = tmp_path / "files"
+    found = sorted(str(p.relative_to(written)) for p in written.rglob("*") if p.is_file())
+    assert found == names
+    same, different, missing = filecmp.cmpfiles(embedded, written, names, shallow=False)
+    assert (different, missing) == ([], [])
+    assert len(same) == len(names)
+
+
+def test_embedded_example_is_small(example_datasets: Path) -> None:
+    total = sum(path.stat().st_size for path in example_datasets.rglob("*") if path.is_file())
+    assert total < 20e6
