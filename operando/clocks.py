@@ -167,7 +167,9 @@ def check_plausible(
 
 
 def overlapping(start: Stamps, end: Stamps) -> npt.NDArray[np.bool_]:
-    """Mark the frames that begin more than 1 ms before the latest of the frames ahead ended.
+    """Mark the frames that begin before the latest of the frames ahead ended.
+
+    Tolerated are 1 ms and 1 % of the median exposure: a stated period rounds to less than that.
 
     Shapes (n,), in the order of `start`. Most frames marked means that the exposure is wrong, or
     that the stamps mark its end.
@@ -175,7 +177,9 @@ def overlapping(start: Stamps, end: Stamps) -> npt.NDArray[np.bool_]:
     mask = np.zeros(start.size, bool)
     if start.size > 1:
         reached: Stamps = np.maximum.accumulate(end)[:-1]
-        mask[1:] = reached - start[1:] > TOLERATED_OVERLAP
+        exposure = np.median((end - start).astype(np.int64))
+        tolerated = max(TOLERATED_OVERLAP, np.timedelta64(int(exposure / 100), "ns"))
+        mask[1:] = reached - start[1:] > tolerated
     return mask
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando.errors import ContractError
+from operando_readers._reader import STATES as STATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +68,6 @@ ALIGNMENT_FLAGS: dict[str, int] = {
     "duplicate_frame": 128,
 }
 """`alignment_flag`: what is wrong with the electrochemical state given to a frame."""
-
-STATES: dict[str, int] = {
-    "unknown": -1,
-    "rest": 0,
-    "charge": 1,
-    "discharge": 2,
-    "hold_charge": 3,
-    "hold_discharge": 4,
-    "sweep_up": 5,
-    "sweep_down": 6,
-}
-"""`state` and `state_instrument`. Charge is oxidation at the working electrode."""
 
 
 def flag_attributes(flags: dict[str, int]) -> dict[str, object]:

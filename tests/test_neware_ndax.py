@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from operando_readers._reader import File, FormatError
-from operando_readers.neware_ndax import READER, STATES
+from operando_readers._reader import STATES, File, FormatError
+from operando_readers.neware_ndax import READER
 
 CC8 = "operando/xrd_coincell_i11/coincell8_LDE2_reduced.zip"
 NOON = datetime.fromisoformat("2025-07-02T12:00:00+00:00").timestamp()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -240,6 +242,16 @@ def test_export_stamps_are_refused(tmp_path: Path) -> None:
         read(tmp_path, tz="UTC")
 
 
+def test_an_hour_that_occurs_twice_needs_fold(tmp_path: Path) -> None:
+    """Paris turns its clocks back on 25 October 2026 at 03:00."""
+    pattern(tmp_path / "a.xye", start="2026-10-25T02:30:00")
+    with pytest.raises(ClockError, match=r"a\.xye.*fold"):
+        read(tmp_path / "a.xye", tz="Europe/Paris")
+    first, second = (read(tmp_path / "a.xye", tz="Europe/Paris", fold=f) for f in (0, 1))
+    assert first["time"].values[0] == np.datetime64("2026-10-25T00:30:00")
+    assert second["time"].values[0] == np.datetime64("2026-10-25T01:30:00")
+
+
 def test_results_do_not_depend_on_the_zone_of_the_machine(
     series: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +308,16 @@ def test_every_deliberate_exception_is_drawn_in_the_tree() -> None:
     for found in classes:
         assert issubclass(found, OperandoError)
         assert found.__name__ in (errors.__doc__ or "")
+
+
+def test_import_is_light() -> None:
+    """`import operando` loads nothing heavy: it must be free in scripts and on the command line."""
+    code = (
+        "import sys, operando, operando.cli; "
+        "print(sorted({'dask','larch','numba','matplotlib','xarray','scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_public_surface_is_what_the_stub_says() -> None:

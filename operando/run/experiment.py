@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,12 +153,12 @@ def run(
 def read_log(source: Electrochemistry, root: Path) -> xr.Dataset:
     """Read and prepare the electrochemistry of a recipe."""
     log = read(_absolute(source.path, root), first=source.first, **_clock(source))
-    return prepare(log, max_gap_s=source.max_gap_s, sign=source.current_sign)
+    return _from_root(prepare(log, max_gap_s=source.max_gap_s, sign=source.current_sign), root)
 
 
 def read_frames(source: Measurement, root: Path) -> xr.Dataset:
     """Read the frames of one measurement of a recipe."""
-    return read(
+    frames = read(
         _absolute(source.path, root),
         stamp=source.stamp,
         exposure_s=source.exposure_s,
@@ -168,6 +169,14 @@ def read_frames(source: Measurement, root: Path) -> xr.Dataset:
         position=source.position,
         **_clock(source),
     )
+    return _from_root(frames, root)
+
+
+def _from_root(dataset: xr.Dataset, root: Path) -> xr.Dataset:
+    """Name the source files from the recipe's folder, so that a result does not name a machine."""
+    files = json.loads(dataset.attrs["source_files"])
+    named = [Path(os.path.relpath(file, root)).as_posix() for file in files]
+    return dataset.assign_attrs(source_files=json.dumps(named))
 
 
 @contextlib.contextmanager

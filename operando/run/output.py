@@ -101,7 +101,12 @@ def _write(folder: Path, experiment: Experiment, record: dict[str, Any], say: Sa
     write_events(folder / "events.jsonl", experiment.events)
     figures = draw(experiment, folder / "figures", say=say)
     write_report(folder / "report.html", experiment, figures=figures, record=record)
-    write_tree(folder, experiment.tree(), format=experiment.recipe.output.format)
+    tree = experiment.tree()
+    tree.attrs.update(
+        inputs=json.dumps(record["inputs"]),
+        versions=json.dumps(record["versions"]),
+    )
+    write_tree(folder, tree, format=experiment.recipe.output.format)
 
 
 def _publish(partial: Path, out: Path) -> None:

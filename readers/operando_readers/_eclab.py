@@ -12,20 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers._reader import FormatError
+from operando_readers._reader import STATES, FormatError
 
 Array = npt.NDArray[np.float64]
 
-STATES = {
-    "unknown": -1,
-    "rest": 0,
-    "charge": 1,
-    "discharge": 2,
-    "hold_charge": 3,
-    "hold_discharge": 4,
-    "sweep_up": 5,
-    "sweep_down": 6,
-}
 
 POTENTIAL = {"V": 1.0, "mV": 1e-3, "µV": 1e-6}
 CURRENT = {"A": 1.0, "mA": 1e-3, "µA": 1e-6, "nA": 1e-9}

@@ -30,6 +30,18 @@ from typing import Literal
 
 import xarray as xr
 
+STATES: dict[str, int] = {
+    "unknown": -1,
+    "rest": 0,
+    "charge": 1,
+    "discharge": 2,
+    "hold_charge": 3,
+    "hold_discharge": 4,
+    "sweep_up": 5,
+    "sweep_down": 6,
+}
+"""States of a cell, for `state_instrument`; charge is oxidation at the working electrode."""
+
 LARGEST_MEMBER = 4 << 30
 LARGEST_RATIO = 200
 """A zip member that claims to unpack further than this is refused before it is read."""

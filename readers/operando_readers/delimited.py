@@ -29,7 +29,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from operando_readers._reader import File, FormatError, Reader, clock
+from operando_readers._reader import STATES, File, FormatError, Reader, clock
 
 Array = npt.NDArray[np.float64]
 
@@ -76,16 +76,6 @@ AXES: dict[str, tuple[str, Mapping[str, float]]] = {
     "energy": ("eV", {"eV": 1.0, "keV": 1e3}),
 }
 TECHNIQUES = {"xrd": ("two_theta", "q"), "raman": ("raman_shift",), "xas": ("energy",)}
-STATES = {
-    "unknown": -1,
-    "rest": 0,
-    "charge": 1,
-    "discharge": 2,
-    "hold_charge": 3,
-    "hold_discharge": 4,
-    "sweep_up": 5,
-    "sweep_down": 6,
-}
 AVERAGING = ("backward", "instantaneous")
 SIGNS = ("oxidation_positive", "oxidation_negative", "unsigned", "unknown")
 

@@ -28,20 +28,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers._reader import File, FormatError, Reader, clock
+from operando_readers._reader import STATES, File, FormatError, Reader, clock
 
 Array = npt.NDArray[np.float64]
 
-STATES = {
-    "unknown": -1,
-    "rest": 0,
-    "charge": 1,
-    "discharge": 2,
-    "hold_charge": 3,
-    "hold_discharge": 4,
-    "sweep_up": 5,
-    "sweep_down": 6,
-}
 STATE_OF = {
     "Rest": "rest",
     "OCV": "rest",
