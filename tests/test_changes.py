@@ -95,6 +95,51 @@ def test_a_slow_change_is_found_and_its_interval_reaches_back() -> None:
     assert event.size == pytest.approx(13.4, abs=1.5)  # the mean of its last ten frames
 
 
+def creep(rng: np.random.Generator, onset: int, frames: int = 60) -> Array:
+    """Quiet, then a creep that is steep at first and levels off 60 sigma away."""
+    since = np.maximum(np.arange(frames) - onset, 0)
+    return noise(rng, frames) - 60 * (1 - np.exp(-since / 12))
+
+
+def test_a_quiet_control_tells_a_creep_from_wandering() -> None:
+    """A strong creep looks correlated by itself; the scatter of the control does not."""
+    rng = np.random.default_rng(21)
+    alone, controlled, covered = 0, 0, 0
+    for _ in range(40):
+        onset = int(rng.integers(12, 30))
+        values = creep(rng, onset)
+        alone += len(plain(values).events)
+        for event in plain(values, quiet=series(noise(rng, 60))).events:
+            controlled += 1
+            first, last = (
+                (moment - START) / MINUTE for moment in (event.onset_earliest, event.onset_latest)
+            )
+            covered += first <= onset <= last
+            assert abs((event.onset.time - START) / MINUTE - onset) <= 4
+    assert controlled == 40
+    assert covered >= 36
+    assert alone < 40
+
+
+def test_a_control_that_drifts_as_much_raises_the_bar() -> None:
+    """What the control does by itself is chance for the series, too."""
+    rng = np.random.default_rng(22)
+    values = noise(rng, 60)
+    values[30:] += 3
+    loud = series(20 * noise(rng, 60))
+    assert plain(values, quiet=series(noise(rng, 60))).events
+    assert not plain(values, quiet=loud).events
+
+
+def test_false_alarms_with_a_control_are_as_rare_as_promised() -> None:
+    rng = np.random.default_rng(23)
+    alarms = sum(
+        len(plain(noise(rng, 60), quiet=series(noise(rng, 60)), false_alarm=0.05).events)
+        for _ in range(300)
+    )
+    assert alarms <= 26
+
+
 def test_a_change_that_goes_back_has_an_end() -> None:
     values = noise(np.random.default_rng(22), 100)
     values[40:60] += 6

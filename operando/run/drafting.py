@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def draft(folder: Path, *, root: Path, tz: str | None, echem_tz: str | None) -> 
 def _groups(folder: Path) -> list[tuple[str, list[File]]]:
     """Group the recognised files by format and the folder they stand in."""
     found: dict[tuple[str, str], list[File]] = {}
-    for file in expand(folder):
+    for file in _files(folder):
         format = recognise(file)
         if format is not None:
             place = str(file.path.parent if file.member is None else _folder_of(file))
@@ -82,6 +83,16 @@ def _groups(folder: Path) -> list[tuple[str, list[File]]]:
     if not found:
         raise UnknownFormatError(f"{folder}: no reader recognises anything in it")
     return [(format, files) for (format, _), files in found.items()]
+
+
+def _files(folder: Path) -> list[File]:
+    """List the files of a folder, those inside its zips with them."""
+    found: list[File] = []
+    for file in expand(folder):
+        inside = file.member is None and zipfile.is_zipfile(file.path)
+        # Some formats are zips themselves and are read as one file.
+        found += expand(file.path) if inside and file.suffix == ".zip" else [file]
+    return found
 
 
 def _folder_of(file: File) -> str:
@@ -186,7 +197,7 @@ def _edge(first: Any) -> float:
 def _sidecars(folder: Path) -> list[tuple[File, list[str], list[list[str]]]]:
     """Return small tables that might be scan logs: file, header, rows."""
     found = []
-    for file in expand(folder):
+    for file in _files(folder):
         if file.suffix == ".csv" and file.size() < 1 << 20:
             header, *body = [line.split(",") for line in file.read_text().splitlines() if line]
             if {"start", "end"} <= {word for cell in header for word in re.split(r"\W|_", cell)}:
