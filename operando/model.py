@@ -136,6 +136,14 @@ def axes_of(dataset: xr.Dataset) -> tuple[str, ...]:
     raise ContractError(f"no axis of {dataset.attrs['technique']} among {list(dataset.coords)}")
 
 
+def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, npt.NDArray[np.intp]]:
+    """Return position -> indices of its frames, in order of first appearance; "" without any."""
+    if "position" not in frames.coords:
+        return {"": np.arange(frames.sizes["time"])}
+    names = np.broadcast_to(frames["position"].values.astype(str), frames.sizes["time"])
+    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+
+
 def check(dataset: xr.Dataset) -> xr.Dataset:
     """Return `dataset` unchanged, or raise if it breaks the contract. Never loads lazy data.
 

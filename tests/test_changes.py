@@ -98,7 +98,7 @@ def test_a_slow_change_is_found_and_its_interval_reaches_back() -> None:
 def creep(rng: np.random.Generator, onset: int, frames: int = 60) -> Array:
     """Quiet, then a creep that is steep at first and levels off 60 sigma away."""
     since = np.maximum(np.arange(frames) - onset, 0)
-    return noise(rng, frames) - 60 * (1 - np.exp(-since / 12))
+    return np.asarray(noise(rng, frames) - 60 * (1 - np.exp(-since / 12)))
 
 
 def test_a_quiet_control_tells_a_creep_from_wandering() -> None:
@@ -114,7 +114,7 @@ def test_a_quiet_control_tells_a_creep_from_wandering() -> None:
             first, last = (
                 (moment - START) / MINUTE for moment in (event.onset_earliest, event.onset_latest)
             )
-            covered += first <= onset <= last
+            covered += bool(first <= onset <= last)
             assert abs((event.onset.time - START) / MINUTE - onset) <= 4
     assert controlled == 40
     assert covered >= 36

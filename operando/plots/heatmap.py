@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from operando.detect.event import Event
+from operando.model import positions
 from operando.plots.cell import draw_current, draw_voltage
 from operando.plots.chosen import chosen_signal, label_of
 from operando.plots.marks import Mark, at_position, draw_marks, key, marks_of
@@ -23,7 +24,6 @@ from operando.plots.timeline import (
     cell_edges,
     frames_of,
     hours,
-    positions,
     since_label,
     titled,
 )

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from operando.detect.event import Event
 from operando.errors import RequestError
+from operando.model import positions
 from operando.plots.cell import draw_voltage
 from operando.plots.chosen import label_of
 from operando.plots.heatmap import time_limits
@@ -35,7 +36,6 @@ from operando.plots.timeline import (
     Array,
     Index,
     broken,
-    positions,
     since_label,
     titled,
 )

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from operando.detect.event import Event
-from operando.model import STATES
+from operando.model import STATES, positions
 from operando.plots.chosen import chosen_signal, faulty, label_of, spread
 from operando.plots.marks import Mark, at_position, key, marks_of, span
 from operando.plots.style import (
@@ -29,7 +29,7 @@ from operando.plots.style import (
     shorten,
     wrap,
 )
-from operando.plots.timeline import Array, Mask, hours, positions, since_label
+from operando.plots.timeline import Array, Mask, hours, since_label
 
 COLUMNS = 2
 """Positions side by side; more go below."""

@@ -52,14 +52,6 @@ def since_label(since: np.datetime64) -> str:
     return f"Time since {moment} UTC (h)"
 
 
-def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, Index]:
-    """Return position -> indices of its frames, in order of first appearance; "" without any."""
-    if "position" not in frames.coords:
-        return {"": np.arange(frames.sizes["time"])}
-    names = np.broadcast_to(frames["position"].values.astype(str), frames.sizes["time"])
-    return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
-
-
 def titled(position: str, label: str) -> str:
     """Return a vertical label that names the position above the quantity."""
     return f"{plain(shorten(position, 28))}\n{label}" if position else label

@@ -12,6 +12,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from operando.detect.event import Event
+from operando.model import positions
 from operando.plots.chosen import chosen_signal, faulty, label_of, spread
 from operando.plots.marks import Mark, at_position, key, marks_of, span
 from operando.plots.pooling import pooled_axis
@@ -27,7 +28,7 @@ from operando.plots.style import (
     shorten,
     wrap,
 )
-from operando.plots.timeline import Array, Index, hours, positions, since_label
+from operando.plots.timeline import Array, Index, hours, since_label
 
 MOST_PIXELS = 400
 """Pixels of a slice along one side; a larger one is drawn by means."""

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from operando.detect.event import Event, State
+from operando.model import positions
 from operando.plots.series import believed
-from operando.plots.timeline import positions
 from operando.report.html import with_sigma
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from operando.detect import (
@@ -17,7 +15,7 @@ from operando.detect import (
     new_peaks,
 )
 from operando.errors import RecipeError
-from operando.model import signal_of
+from operando.model import positions, signal_of
 from operando.observables import Window, segment_pores, track_edge, track_peaks
 from operando.recipe import (
     Detect,
@@ -89,9 +87,11 @@ def detect(
     events: list[Event] = []
     found: dict[str, xr.Dataset] = {}
     said: list[str] = []
+    spots = positions(frames)
     for step in measurement.detect:
         of_step: list[Event] = []
-        for position, selected in by_position(frames):
+        for position, rows in spots.items():
+            selected = frames.isel(time=rows)
             findings = _detect_one(step, selected, observed, measurement.name, position)
             of_step += findings.events
             where = f"{measurement.name}{f' at {position}' if position else ''}"
@@ -99,7 +99,7 @@ def detect(
             if findings.areas is not None:
                 name = "_".join(filter(None, (step.kind, position)))
                 found[name] = findings.areas.assign_attrs(kind=step.kind)
-        events += merge_positions(of_step, positions=[name for name, _ in by_position(frames)])
+        events += merge_positions(of_step, positions=list(spots))
     return events, found, said
 
 
@@ -165,20 +165,8 @@ def series_of(
         if len(line) != 1 or line[0] not in lines:
             raise RecipeError(f"detect.observable: {observable!r} needs one of the lines {lines}")
         dataset = dataset.sel(line=line[0], drop=True)
-    if position:
-        places = dataset["position"].values.astype(str)
-        if position not in places:
-            known = list(dict.fromkeys(places.tolist()))
-            raise RecipeError(f"detect.control: {position!r} is no position; there are {known}")
-        dataset = dataset.isel(time=np.flatnonzero(places == position))
+    spots = positions(dataset)
+    if position not in spots:
+        raise RecipeError(f"detect.control: {position!r} is no position; there are {list(spots)}")
+    dataset = dataset.isel(time=spots[position])
     return dataset[variable], dataset[f"{variable}_sigma"]
-
-
-def by_position(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
-    """Yield (position, its frames) in order of first appearance; one "" without positions."""
-    if "position" not in dataset.coords:
-        yield "", dataset
-        return
-    names = dataset["position"].values.astype(str)
-    for name in dict.fromkeys(names.tolist()):
-        yield name, dataset.isel(time=np.flatnonzero(names == name))
