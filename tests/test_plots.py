@@ -249,6 +249,24 @@ def test_heatmap_draws_the_frames_as_they_are(log: xr.Dataset) -> None:
     assert np.all((rows[:-1] < frames["energy"].values) & (frames["energy"].values < rows[1:]))
 
 
+def test_change_is_counted_from_the_first_frames_on_one_scale(log: xr.Dataset) -> None:
+    figure = plots.heatmap(make_frames(log), log, change=True)
+    limits = [mesh.get_clim() for axes in figure.axes for mesh in axes.collections if _is_map(mesh)]
+    assert len(limits) == 4  # two maps and their colour bars
+    assert len(set(limits)) == 1
+    assert limits[0][0] == -limits[0][1]
+    frames = make_frames(log, places=())
+    axes = panel(plots.heatmap(frames, log, change=True), "Energy (eV)")
+    _, _, values = mesh_of(axes)
+    counts = frames["mu"].values
+    expected = counts[0] - counts[:3].mean(axis=0)
+    np.testing.assert_allclose(values[:, 0], expected, atol=1e-12)
+
+
+def _is_map(collection: object) -> bool:
+    return isinstance(collection, QuadMesh) and collection.get_cmap().name == "RdBu_r"
+
+
 def test_cells_meet_half_way_and_a_gap_stays_blank(log: xr.Dataset) -> None:
     frames = make_frames(log, places=())
     edges, _, values = mesh_of(panel(plots.heatmap(frames, log), "Energy (eV)"))

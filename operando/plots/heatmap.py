@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from operando.detect.event import Event
@@ -85,14 +86,21 @@ def heatmap(
         lines = wrap(key(marks))
         shown, maps, panels = _panels(len(places), "current" in electrochemistry, lines)
         maps[0].set_xlim(*time_limits(frames, electrochemistry, since=since))
+        meshes = []
         for axes, (place, at) in zip(maps, places.items(), strict=True):
             part = drawn.isel(time=at)
             if change:
                 part = part - part.isel(time=slice(0, FIRST)).mean("time", keep_attrs=True)
                 part.attrs.update(drawn.isel(time=at).attrs)
-            _draw_map(shown, axes, part, frames_of(frames.isel(time=at), since=since), change)
+            when = frames_of(frames.isel(time=at), since=since)
+            meshes.append(_draw_map(shown, axes, part, when, change))
             axes.set_ylabel(titled(place, axes.get_ylabel()))
             draw_marks(axes, at_position(marks, place, among=list(places)))
+        if change:
+            # One scale: what is noise at one position must not look like change beside another.
+            most = max(mesh.get_clim()[1] for mesh in meshes)
+            for mesh in meshes:
+                mesh.set_clim(-most, most)
         _draw_cell(panels, electrochemistry, since, marks)
     return shown
 
@@ -144,7 +152,9 @@ def _draw_cell(
     lowest.set_xlabel(since_label(since))
 
 
-def _draw_map(shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames, change: bool) -> None:
+def _draw_map(
+    shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames, change: bool
+) -> QuadMesh:
     axis = str(signal.dims[1])
     channels = -(-signal.sizes[axis] // MOST_CHANNELS)
     edges, columns = columns_of(signal, when, channels=channels)
@@ -167,6 +177,7 @@ def _draw_map(shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames, cha
         else label_of(signal)
     )
     shown.colorbar(mesh, ax=axes, label=label, extend=beyond, pad=0.015, aspect=18)
+    return mesh
 
 
 def columns_of(signal: xr.DataArray, when: Frames, *, channels: int) -> tuple[Array, Array]:
