@@ -116,7 +116,13 @@ def track_edge(
         band=band,
         window=window,
     )
-    whole = [a.chunk({"energy": -1}) if a.chunks else a for a in arguments]
+    # Only the data: `DataArray.chunk` would make the coordinates on time lazy, too.
+    whole = [
+        a.copy(data=a.data.rechunk({a.get_axis_num("energy"): -1}))
+        if a.chunks and "energy" in a.dims
+        else a
+        for a in arguments
+    ]
     count = 2 * len(NUMBERS)
     outputs = xr.apply_ufunc(
         kernel,

@@ -94,7 +94,11 @@ def track_peaks(
         cut = [values[:, part] for values in sample]
         shape = learn_shape(grid[part], cut[0], _weight(*cut[1:]), lines=np.array(window.lines))
         plan.append((part, shape))
-    lazy = [part.chunk({axis: -1}) if part.chunks else part for part in series]
+    # Only the data: `DataArray.chunk` would make the coordinates on time lazy, too.
+    lazy = [
+        part.copy(data=part.data.rechunk({part.get_axis_num(axis): -1})) if part.chunks else part
+        for part in series
+    ]
     labels = [label for window in windows for label in window.labels]
     results = xr.apply_ufunc(
         partial(_measure, grid=grid, plan=plan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ class Frame:
 
     file: File
     index: int
+    version: tuple[int, int]
+    """When the file was written, and its size: a changed file is another task for dask."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,32 @@ def stack(
     width = layout.grid.size
     each = max(1, min(BLOCK_FRAMES, BLOCK_BYTES // (8 * width * len(layout.variables))))
     pieces: dict[str, list[da.Array]] = {name: [] for name in layout.variables}
-    for first in range(0, len(frames), each):
-        block = tuple(frames[first : first + each])
+    for block in _blocks(frames, each):
         task = delayed(load_block, pure=True)(block, layout, format, dict(options))
         for row, name in enumerate(layout.variables):
             piece = da.from_delayed(task[row], (len(block), width), np.float64)
             pieces[name].append(piece)
     return {name: da.concatenate(parts) for name, parts in pieces.items()}
+
+
+def version_of(file: File) -> tuple[int, int]:
+    """Return when the file (or its zip) was last written, in ns, and its size."""
+    about = file.path.stat()
+    return about.st_mtime_ns, about.st_size
+
+
+def _blocks(frames: Sequence[Frame], each: int) -> Iterator[tuple[Frame, ...]]:
+    """Cut into blocks of about `each` frames, never inside a run of frames of one file.
+
+    A file of many spectra is parsed as a whole, so it is parsed once.
+    """
+    block: list[Frame] = []
+    for frame in frames:
+        if len(block) >= each and frame.file != block[-1].file:
+            yield tuple(block)
+            block = []
+        block.append(frame)
+    yield tuple(block)
 
 
 def load_block(

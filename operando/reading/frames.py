@@ -15,10 +15,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando import clocks
-from operando.errors import ClockError, ReadError, RequestError
+from operando.errors import ClockError, ContractError, ReadError, RequestError
 from operando.model import FRAME_FLAGS, axes_of, flag_attributes, signal_of
 from operando.reading import sidecar
-from operando.reading.blocks import Frame, Layout, onto, same_grid, stack
+from operando.reading.blocks import Frame, Layout, onto, same_grid, stack, version_of
 from operando.reading.registry import load
 from operando.reading.times import Declared, Placed, by_index, by_mtime, place
 from operando_readers._reader import File
@@ -37,6 +37,7 @@ class _Seen:
     missing: npt.NDArray[np.int64] | None = None
     truncated: bool = False
     position: npt.NDArray[np.str_] | None = None
+    version: tuple[int, int] = (0, 0)
     lazy: xr.Dataset | None = None
     template: xr.Dataset | None = None
 
@@ -52,7 +53,8 @@ def join_frames(
     """Return all frames ordered by mid-exposure.
 
     A file that cannot be read stays as a NaN frame where its time is known (from a log or by
-    index) and is quarantined, counted in `attrs["problems"]`, where it is not.
+    index) and is quarantined, counted in `attrs["problems"]`, where it is not. A volume that cannot
+    be read, or has another size than most, is always quarantined.
 
     Raises
     ------
@@ -76,10 +78,11 @@ def join_frames(
         kept = _of_one_size(kept, problems)
         dataset = _volumes(kept)
     else:
-        dataset = _patterns(kept, good[0], format=format, options=options)
+        dataset = _patterns(kept, problems, format=format, options=options)
     dataset = _with_positions(dataset, kept, position)
     dataset = _ordered(dataset)
-    facts = next(item.placed.facts for item in good if item.placed is not None)
+    facts = _common_facts([item.placed.facts for item in good if item.placed is not None])
+    _refuse_mixtures([item.template for item in kept if item.template is not None])
     clocks.check_plausible(
         dataset["time_start"].values, dataset["time_end"].values, where=str(files[0])
     )
@@ -112,7 +115,7 @@ def _scan(
             placed = None if by_order else place(file, None, declared=declared, log=log)
         except (ClockError, ReadError):
             return _Seen(file, None, 0)
-        return _Seen(file, placed, 1)
+        return _Seen(file, placed, 1, version=version_of(file))
     try:
         placed = None if by_order else place(file, dataset, declared=declared, log=log)
     except ReadError as error:  # the log does not know this file
@@ -121,10 +124,10 @@ def _scan(
     axes = {name: dataset[name].values.astype(np.float64) for name in axes_of(dataset)}
     signal = signal_of(dataset)
     lazy = isinstance(signal.data, da.Array)
-    item = _Seen(file, placed, dataset.sizes["time"], axes)
+    item = _Seen(file, placed, dataset.sizes["time"], axes, version=version_of(file))
     if dataset.attrs.get("truncated"):
         item.truncated = True
-        problems.append({"file": str(file), "reason": str(dataset.attrs["truncated"])})
+        problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['truncated']}"})
     if "position" in dataset.coords:
         item.position = dataset["position"].values.astype(str)
     if lazy:
@@ -140,6 +143,12 @@ def _place_by_order(seen: Sequence[_Seen], declared: Declared) -> None:
     """Give times to files in their order, by index or by when they were written."""
     if declared.first is None and declared.stamps == "file":
         return
+    if any(item.count > 1 for item in seen) and any(not item.axes for item in seen):
+        lost = next(item.file for item in seen if not item.axes)
+        raise ClockError(
+            f"{lost}: unreadable, and how many frames it held is unknown, so times by index of the "
+            "files after it are too; remove it and give each part its own first"
+        )
     for item in seen:
         item.count = item.count or 1
     if declared.stamps == "mtime":
@@ -157,19 +166,22 @@ def _place_by_order(seen: Sequence[_Seen], declared: Declared) -> None:
 
 
 def _patterns(
-    kept: Sequence[_Seen], first: _Seen, *, format: str, options: Mapping[str, Any]
+    kept: Sequence[_Seen],
+    problems: list[dict[str, str]],
+    *,
+    format: str,
+    options: Mapping[str, Any],
 ) -> xr.Dataset:
     """Stack small files lazily on the most common grid of the series."""
-    template = first.template
-    if template is None:
-        raise ReadError(f"{first.file}: nothing to stack")
+    template = next(item.template for item in kept if item.template is not None)
     [axis] = axes_of(template)
     grid = _common_grid([item.axes[axis] for item in kept if item.axes])
-    names = tuple(str(name) for name in template.data_vars if template[name].dims == ("time", axis))
-    frames = [Frame(item.file, row) for item in kept for row in range(item.count)]
-    arrays = stack(frames, Layout(axis, grid, names), format=format, options=options)
+    variables = _all_variables(kept, axis, problems)
+    frames = [Frame(item.file, row, item.version) for item in kept for row in range(item.count)]
+    layout = Layout(axis, grid, tuple(variables))
+    arrays = stack(frames, layout, format=format, options=options)
     dataset = xr.Dataset(
-        {name: (("time", axis), array, template[name].attrs) for name, array in arrays.items()},
+        {name: (("time", axis), array, variables[name]) for name, array in arrays.items()},
         {axis: (axis, grid, template[axis].attrs), **_times(kept)},
         _attributes(template),
     )
@@ -182,31 +194,56 @@ def _patterns(
     return _with_flags(dataset, flag)
 
 
+def _all_variables(
+    kept: Sequence[_Seen], axis: str, problems: list[dict[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """Return the variables that any file has, with their attributes; say which files lack one."""
+    found: dict[str, dict[str, Any]] = {}
+    templates = [(item.file, item.template) for item in kept if item.template is not None]
+    for _, template in templates:
+        for name, variable in template.data_vars.items():
+            if variable.dims == ("time", axis):
+                # `<name>_sigma` is named by its owner wherever one file has it.
+                attrs = found.setdefault(str(name), dict(variable.attrs))
+                attrs.update(
+                    {k: v for k, v in variable.attrs.items() if k == "ancillary_variables"}
+                )
+    for file, template in templates:
+        lacking = [name for name in found if name not in template]
+        if lacking:
+            problems.append({"file": str(file), "reason": f"{file}: lacks {lacking}, NaN there"})
+    return found
+
+
 def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
     flag = np.zeros(item.count, np.int32)
     if not item.axes:
         return flag | np.int32(FRAME_FLAGS["unreadable"])
     own = item.axes[axis]
+    if item.truncated:
+        flag |= FRAME_FLAGS["truncated"]
     if not same_grid(own, grid):
         flag |= FRAME_FLAGS["regridded"]
         # An axis that stops early is a file that was cut; a jittering encoder is not.
         lost = np.count_nonzero(~np.isfinite(onto(grid, own, own)))
-        if item.truncated or lost > max(5, 0.02 * grid.size):
+        if lost > max(5, 0.02 * grid.size):
             flag |= FRAME_FLAGS["truncated"]
     return flag
 
 
 def _of_one_size(kept: Sequence[_Seen], problems: list[dict[str, str]]) -> list[_Seen]:
-    """Keep the volumes that have the size of the first; the others are quarantined."""
+    """Keep the volumes that have the most common size; the others are quarantined."""
     readable = [item for item in kept if item.lazy is not None]
-    first = readable[0].axes
+    usual = {
+        name: _common_grid([item.axes[name] for item in readable]) for name in readable[0].axes
+    }
     same = []
     for item in readable:
-        if all(same_grid(item.axes[name], first[name]) for name in first):
+        if all(same_grid(item.axes[name], usual[name]) for name in usual):
             same.append(item)
         else:
             sizes = {name: axis.size for name, axis in item.axes.items()}
-            reason = f"{item.file}: size {sizes} or voxel differs from the first volume"
+            reason = f"{item.file}: size {sizes} or voxel differs from the other volumes"
             problems.append({"file": str(item.file), "reason": reason})
     return same
 
@@ -290,6 +327,24 @@ def _common_grid(axes: Sequence[Array]) -> Array:
     """Return the first axis of the most common length: a cut file must not set the grid."""
     length, _ = Counter(axis.size for axis in axes).most_common(1)[0]
     return next(axis for axis in axes if axis.size == length)
+
+
+def _common_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Say of the clock what holds for all files: every zone, the largest uncertainty."""
+    sigmas = [fact["sigma_s"] for fact in facts]
+    return {
+        **facts[0],
+        "zone": " ".join(sorted({str(fact["zone"]) for fact in facts})),
+        "sigma_s": None if None in sigmas else max(sigmas),
+    }
+
+
+def _refuse_mixtures(templates: Sequence[xr.Dataset]) -> None:
+    """Refuse to stack what was not measured alike: another element, edge or wavelength."""
+    for key in ("element", "edge", "wavelength_angstrom", "laser_wavelength_nm"):
+        values = {template.attrs[key] for template in templates if key in template.attrs}
+        if len(values) > 1:
+            raise ContractError(f"{key}: the files say {sorted(values)}; read them one by one")
 
 
 def _attributes(template: xr.Dataset) -> dict[str, Any]:

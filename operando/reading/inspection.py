@@ -12,7 +12,7 @@ import xarray as xr
 from operando.errors import ContractError, ReadError, UnknownFormatError
 from operando.model import axes_of
 from operando.reading.files import Named, expand
-from operando.reading.registry import formats, load, recognise
+from operando.reading.registry import formats, load, reader_named, recognise
 from operando_readers._reader import File
 
 
@@ -100,11 +100,12 @@ def inspect(
 
 
 def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> Inspection:
-    reader = formats()[name]
+    reader = reader_named(name)
     files = reader.collect(files) if reader.collect else files
     problems: list[str] = []
     spans: list[tuple[np.datetime64, np.datetime64]] = []
     positions: set[str] = set()
+    zones: set[str | None] = set()
     clock: dict[str, Any] = {"zone": None, "source": "none", "marks": "unknown"}
     axes: dict[str, tuple[float, float, str]] = {}
     facts: dict[str, Any] = {}
@@ -116,7 +117,10 @@ def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> 
             problems.append(str(error))
             continue
         frames += dataset.sizes["time"]
+        if dataset.attrs.get("truncated"):
+            problems.append(f"{file}: {dataset.attrs['truncated']}")
         clock = dict(dataset.attrs["clock"])
+        zones.add(clock["zone"])
         if span := _span(dataset):
             spans.append(span)
         for axis, (low, high, unit) in _axes(dataset).items():
@@ -139,7 +143,8 @@ def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> 
         frames=frames,
         first=str(min(start for start, _ in spans))[:23] if spans else None,
         last=str(max(end for _, end in spans))[:23] if spans else None,
-        zone=clock["zone"],
+        # One file without a zone is enough to need one declared.
+        zone=None if None in zones else " ".join(sorted(map(str, zones))) or None,
         clock=str(clock["source"]),
         marks=str(clock["marks"]),
         axes=axes,

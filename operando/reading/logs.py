@@ -45,14 +45,15 @@ def join_logs(
             problems.append({"file": str(file), "reason": str(error)})
             continue
         if raw.attrs.get("truncated"):
-            problems.append({"file": str(file), "reason": str(raw.attrs["truncated"])})
+            problems.append({"file": str(file), "reason": f"{file}: {raw.attrs['truncated']}"})
         if raw.sizes["time"] == 0:
+            problems.append({"file": str(file), "reason": f"{file}: holds no row"})
             continue
         part, facts = _on_utc(file, raw, declared)
         parts.append(part.assign(file_index=("time", np.full(part.sizes["time"], index, np.int32))))
         sources.append({"file": str(file), **facts})
     if not parts:
-        reasons = "; ".join(problem["reason"] for problem in problems) or "no file holds a row"
+        reasons = "; ".join(problem["reason"] for problem in problems)
         raise ReadError(reasons)
     joined = _concatenate(parts)
     joined["file_index"].attrs.update(units="1", long_name="file of the log")

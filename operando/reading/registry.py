@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -29,7 +30,10 @@ def formats() -> dict[str, Reader]:
         if not module.name.startswith("_")
     }
     for plugin in entry_points(group="operando.readers"):
-        found[plugin.name] = plugin.load()
+        try:
+            found[plugin.name] = plugin.load()
+        except Exception as error:  # somebody else's reader must not cost the built-in ones
+            warnings.warn(f"reader {plugin.name!r} cannot be loaded: {error}", stacklevel=2)
     return found
 
 
@@ -58,8 +62,8 @@ def recognise(file: File) -> str | None:
     return claims[0] if len(claims) == 1 else None
 
 
-def choose(files: Sequence[File], *, format: str | None) -> tuple[str, list[File], list[File]]:
-    """Choose one format for a series and return it with the files it claims and those it skips.
+def choose(files: Sequence[File], *, format: str | None) -> tuple[str, list[File]]:
+    """Choose one format for a series and return it with the files it claims.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def choose(files: Sequence[File], *, format: str | None) -> tuple[str, list[File
     if format is not None:
         reader = reader_named(format)
         if len(files) == 1:
-            return format, list(files), []
+            return format, list(files)
         claimed = [f for f in files if f.suffix in reader.suffixes or recognise(f) == format]
     else:
         found = {file: recognise(file) for file in files}
@@ -90,9 +94,8 @@ def choose(files: Sequence[File], *, format: str | None) -> tuple[str, list[File
         claimed = [file for file in files if found[file] == format or file.suffix in suffixes]
     if not claimed:
         raise UnknownFormatError(f"{_span(files)}: nothing that {format!r} reads")
-    skipped = [file for file in files if file not in set(claimed)]
     collect = formats()[format].collect
-    return format, collect(claimed) if collect else claimed, skipped
+    return format, collect(claimed) if collect else claimed
 
 
 def load(file: File, *, format: str, options: Mapping[str, Any]) -> xr.Dataset:
@@ -106,10 +109,14 @@ def load(file: File, *, format: str, options: Mapping[str, Any]) -> xr.Dataset:
         The reader has no such option.
     """
     reader = reader_named(format)
-    known = [name for name in inspect.signature(reader.read).parameters if name != "file"]
+    parameters = dict(inspect.signature(reader.read).parameters)
+    parameters.pop("file", None)
     for name in options:
-        if name not in known:
-            raise RequestError(f"options: {format!r} has no {name!r}; it takes {known}")
+        if name not in parameters:
+            raise RequestError(f"options: {format!r} has no {name!r}; it takes {list(parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise RequestError(f"options: {format!r} needs {name!r}; it takes {list(parameters)}")
     try:
         if file.member is None and file.path.is_file() and file.size() == 0:
             raise FormatError("the file is empty")

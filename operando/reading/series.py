@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
@@ -19,6 +17,9 @@ from operando.reading.logs import join_logs
 from operando.reading.registry import choose, reader_named
 from operando.reading.sidecar import Log
 from operando.reading.times import Declared
+
+LARGEST = 1e10
+"""Seconds: three centuries."""
 
 
 def read(
@@ -106,7 +107,16 @@ def read(
         raise ClockError(
             "drift_ppm: acts on a counter in the file, which log, first and mtime lack"
         )
-    name, files, skipped = choose(expand(path), format=format)
+    for key, number in {
+        "clock_offset_s": clock_offset_s,
+        "drift_ppm": drift_ppm,
+        "clock_sigma_s": clock_sigma_s,
+        "exposure_s": exposure_s,
+        "period_s": period_s,
+    }.items():
+        if number is not None and not abs(number) < LARGEST:
+            raise RequestError(f"{key}: {number!r}; expected a finite number of that unit")
+    name, files = choose(expand(path), format=format)
     chosen = dict(options or {})
     if reader_named(name).technique == "electrochemistry":
         dataset = join_logs(files, format=name, options=chosen, declared=declared)
@@ -115,8 +125,6 @@ def read(
         dataset = join_frames(
             files, format=name, options=chosen, declared=declared, position=pattern
         )
-    if not isinstance(path, str | Path) or Path(path).is_dir():
-        dataset.attrs["skipped_files"] = json.dumps([str(file) for file in skipped])
     return check(dataset.assign_attrs(reader=name, reader_version=version("operando")))
 
 

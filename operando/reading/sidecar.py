@@ -50,7 +50,12 @@ def rows(log: Log) -> list[Row]:
     RequestError
         A named column does not exist: names those there are.
     """
-    [file] = expand(log.path)
+    named = expand(log.path)
+    if len(named) != 1:
+        raise ReadError(f"log.path: {log.path} names {len(named)} files; expected one table")
+    [file] = named
+    if len(log.delimiter) != 1:
+        raise RequestError(f"log.delimiter: {log.delimiter!r}; expected one character")
     table = csv.DictReader(io.StringIO(file.read_text()), delimiter=log.delimiter)
     columns = list(table.fieldnames or [])
     for key in ("name", "start", "end"):
@@ -60,6 +65,8 @@ def rows(log: Log) -> list[Row]:
     found = []
     for number, line in enumerate(table, start=2):
         where = f"{file}, line {number}"
+        if None in line.values():
+            raise ReadError(f"{where}: {len(columns)} columns expected, the line is shorter")
         start = _iso(line[log.start], log.format, f"{where}, column {log.start!r}")
         end = _iso(line[log.end], log.format, f"{where}, column {log.end!r}") if log.end else None
         found.append(Row(line[log.name].strip(), start, end))

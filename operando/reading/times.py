@@ -64,7 +64,11 @@ def place(
         The file has no time and none is declared, or its zone is unknown.
     """
     if log is not None and declared.log is not None:
-        return _from_log(row_of(file, log, where=str(declared.log.path)), declared)
+        if dataset is not None and dataset.sizes["time"] != 1:
+            raise ClockError(
+                f"{file}: {dataset.sizes['time']} frames in it, but a row of log is one exposure"
+            )
+        return _from_log(row_of(file, log, where=str(declared.log.path)), declared, dataset)
     if dataset is None:
         raise ClockError(f"{file}: unreadable, so its time is unknown")
     facts = cast("Mapping[str, Any]", dataset.attrs["clock"])
@@ -159,9 +163,10 @@ def _regular(
     )
 
 
-def _from_log(row: Row, declared: Declared) -> Placed:
+def _from_log(row: Row, declared: Declared, dataset: xr.Dataset | None) -> Placed:
     where = f"{declared.log.path} ({row.name})" if declared.log else row.name
     bounds = []
+    zone = None
     for text in (row.start, row.end):
         if text is None:
             continue
@@ -171,17 +176,20 @@ def _from_log(row: Row, declared: Declared) -> Placed:
         naive = stamp.replace(tzinfo=None).isoformat()
         at = clocks.localise(naive, zone=zone, tz=declared.tz, fold=declared.fold, where=where)
         bounds.append(at + _nanoseconds(declared.clock_offset_s))
-    if row.end is None:
-        bounds.append(bounds[0] + _nanoseconds(declared.exposure_s or 0.0))
-    start, end = (np.array([bound], "datetime64[ns]") for bound in bounds)
-    facts = {
+    facts: dict[str, Any] = {
         "source": "log",
-        "zone": declared.tz,
+        "zone": zone or declared.tz,
         "marks": "start",
-        "exposure": "log" if row.end else "declared" if declared.exposure_s else "unknown",
+        "exposure": "log",
         "sigma_s": declared.clock_sigma_s,
     }
-    return Placed(start, start + (end - start) // 2, end, facts)
+    if row.end is not None:
+        start, end = (np.array([bound], "datetime64[ns]") for bound in bounds)
+        return Placed(start, start + (end - start) // 2, end, facts)
+    length, origin = _exposure(xr.Dataset() if dataset is None else dataset, declared, 1)
+    marks = cast("Marks", declared.stamp or "start")
+    found = clocks.intervals(np.array(bounds, "datetime64[ns]"), length, marks=marks)
+    return Placed(*found, {**facts, "marks": marks, "exposure": origin})
 
 
 def _exposure(

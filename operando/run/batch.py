@@ -11,7 +11,7 @@ from operando import report
 from operando.errors import OperandoError, RequestError
 from operando.recipe import Recipe
 from operando.run.experiment import Say
-from operando.run.output import run_into
+from operando.run.output import make_folder, run_into
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,14 @@ def run_batch(
     A batch that was interrupted is resumed by the same call: finished experiments are recognised
     by their inputs and left alone. `summary.html` and `summary.csv` tell how each ended.
 
+    A recipe with the name of an earlier one fails: their results would overwrite each other.
+
     Raises
     ------
     RequestError
-        Two recipes have the same name, so their results would overwrite each other.
+        `out` cannot be written to.
     """
+    make_folder(out)
     outcomes = []
     single = len(paths) == 1
     taken: dict[str, Path] = {}
@@ -65,9 +68,7 @@ def _run_one(
         if name in taken:
             raise RequestError(f"{path}: name {name!r} is that of {taken[name]} too; rename one")
         taken[name] = path
-        record, experiment = run_into(
-            into or out / name, recipe, root=path.parent, say=say, force=force
-        )
+        record, new = run_into(into or out / name, recipe, root=path.parent, say=say, force=force)
     except OperandoError as error:
         return Outcome(recipe=path, name=name, status="failed", message=str(error))
     except Exception as error:  # one that crashes must not cost the others
@@ -79,7 +80,7 @@ def _run_one(
         recipe=path,
         name=name,
         status=record["status"],
-        unchanged=experiment is None,
+        unchanged=not new,
         record=record,
     )
 

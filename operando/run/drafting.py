@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from operando import clocks
 from operando.errors import RequestError, UnknownFormatError
 from operando.model import signal_of
 from operando.reading import Inspection, inspect
@@ -45,6 +46,9 @@ def draft(folder: Path, *, root: Path, tz: str | None, echem_tz: str | None) -> 
     RequestError
         No electrochemistry or no measurement is there, or a zone is needed and not given.
     """
+    for zone in (tz, echem_tz):
+        if zone is not None:
+            clocks.localise("2026-01-01T00:00:00", zone=None, tz=zone, where="--tz")
     groups = _groups(folder)
     logs = [group for group in groups if formats()[group[0]].technique == "electrochemistry"]
     frames = [group for group in groups if group not in logs]
@@ -138,7 +142,7 @@ def _measurement(
     name = _name(seen, files, taken)
     lines = ["[[measurement]]", f"name = {_quote(name)}"]
     lines += [f"# {seen.frames} frames; time from {seen.clock}: {seen.first} .. {seen.last}"]
-    lines += [f"path = {_quote(_pattern(files, root))}", f"format = {_quote(format)}"]
+    lines += [f"path = {_pattern(files, root)}", f"format = {_quote(format)}"]
     if seen.first is None:
         lines += _log_for(files, sidecars, root)
     if seen.zone is None:
@@ -199,7 +203,8 @@ def _sidecars(folder: Path) -> list[tuple[File, list[str], list[list[str]]]]:
     found = []
     for file in _files(folder):
         if file.suffix == ".csv" and file.size() < 1 << 20:
-            header, *body = [line.split(",") for line in file.read_text().splitlines() if line]
+            lines = [line.split(",") for line in file.read_text().splitlines() if line]
+            header, body = (lines[0], lines[1:]) if lines else ([], [])
             if {"start", "end"} <= {word for cell in header for word in re.split(r"\W|_", cell)}:
                 found.append((file, header, body))
     return found
@@ -213,7 +218,7 @@ def _log_for(
         end = next(cell for cell in header if "end" in cell)
         for column, cell in enumerate(header):
             tokens = set(re.split(r"[^0-9A-Za-z]+", files[0].name)) | {files[0].name, files[0].stem}
-            if any(row[column].strip() in tokens for row in body):
+            if any(column < len(row) and row[column].strip() in tokens for row in body):
                 return [
                     f"log = {{ path = {_quote(_relative(file, root))}, name = {_quote(cell)}, "
                     f"start = {_quote(start)}, end = {_quote(end)} }}"
@@ -244,14 +249,16 @@ def _name(seen: Inspection, files: list[File], taken: set[str]) -> str:
 
 
 def _pattern(files: list[File], root: Path) -> str:
-    """Return one glob for files of one folder."""
+    """Return globs for files of one folder, one a suffix, as TOML."""
     if len(files) == 1:
-        return _relative(files[0], root)
+        return json.dumps(_relative(files[0], root), ensure_ascii=False)
     first = files[0]
+    place = f"{_relative(File(first.path.parent), root)}/"
     if first.member is not None:
         inside = str(first.member).rpartition("/")[0]
-        return f"{_relative(File(first.path), root)}!{inside}/*{first.suffix}"
-    return f"{_relative(File(first.path.parent), root)}/*{first.suffix}"
+        place = f"{_relative(File(first.path), root)}!{inside}/"
+    globs = sorted({f"{place}*{Path(file.name).suffix}" for file in files})
+    return json.dumps(globs if len(globs) > 1 else globs[0], ensure_ascii=False)
 
 
 def _relative(file: File, root: Path) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from operando import plots, report
 from operando.run.experiment import Experiment, Say
-from operando.run.observing import SHOWN
+from operando.run.observing import SHOWN, own_frames
 from operando.run.store import VOLUMETRIC
 
 MOST_LINES = 6
@@ -88,6 +88,7 @@ def _draw_numbers(
     name = f"{measurement}_{observable}"
     events = [event for event in experiment.events if event.measurement == measurement]
     drawn = []
+    numbers = own_frames(numbers)
     for variable in SHOWN[str(numbers.attrs["kind"])]:
         for line, series in _lines(numbers):
             label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))

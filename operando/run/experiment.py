@@ -17,10 +17,11 @@ from dask.base import compute
 from operando.align import align
 from operando.detect import Event
 from operando.electrochemistry import prepare
-from operando.errors import RequestError
+from operando.errors import OperandoError, RequestError
 from operando.interphase import Candidate, candidates
 from operando.model import ALIGNMENT_FLAGS, FAULTS, FRAME_FLAGS, count_flags
 from operando.reading import read
+from operando.reading.files import expand
 from operando.recipe import Compute, Electrochemistry, Measurement, Recipe, Source
 from operando.run.observing import detect, observe
 
@@ -118,28 +119,26 @@ def run(
         )
         for measurement in recipe.measurement:
             say(f"{measurement.name}: reading and aligning")
-            frames = align(
-                read_frames(measurement, root),
-                experiment.electrochemistry,
-                time_sigma_s=measurement.clock_sigma_s,
-            )
+            with _named(measurement):
+                frames = align(read_frames(measurement, root), experiment.electrochemistry)
             experiment.frames[measurement.name] = keep(measurement.name, frames)
         say("measuring")
-        lazy = {
-            measurement.name: {
-                step.name: observe(experiment.frames[measurement.name], step)
-                for step in measurement.observe
-            }
-            for measurement in recipe.measurement
-        }
+        lazy = {}
+        for measurement in recipe.measurement:
+            frames = experiment.frames[measurement.name]
+            with _named(measurement):
+                lazy[measurement.name] = {
+                    step.name: observe(frames, step) for step in measurement.observe
+                }
         [experiment.observed] = compute(lazy)
         for measurement in recipe.measurement:
             name = measurement.name
             if measurement.detect:
                 say(f"{name}: looking for change")
-            events, found, said = detect(
-                experiment.frames[name], experiment.observed[name], measurement=measurement
-            )
+            with _named(measurement):
+                events, found, said = detect(
+                    experiment.frames[name], experiment.observed[name], measurement=measurement
+                )
             experiment.events += events
             experiment.observed[name].update(found)
             experiment.said += said
@@ -150,16 +149,25 @@ def run(
     return experiment
 
 
+@contextlib.contextmanager
+def _named(measurement: Measurement) -> Iterator[None]:
+    """Say in an error which measurement of the recipe it is about."""
+    try:
+        yield
+    except OperandoError as error:
+        raise type(error)(f"measurement {measurement.name!r}: {error}") from error
+
+
 def read_log(source: Electrochemistry, root: Path) -> xr.Dataset:
     """Read and prepare the electrochemistry of a recipe."""
-    log = read(_absolute(source.path, root), first=source.first, **_clock(source))
+    log = read(_files(source.path, root), first=source.first, **_clock(source))
     return _from_root(prepare(log, max_gap_s=source.max_gap_s, sign=source.current_sign), root)
 
 
 def read_frames(source: Measurement, root: Path) -> xr.Dataset:
     """Read the frames of one measurement of a recipe."""
     frames = read(
-        _absolute(source.path, root),
+        _files(source.path, root),
         stamp=source.stamp,
         exposure_s=source.exposure_s,
         first=source.first,
@@ -173,10 +181,14 @@ def read_frames(source: Measurement, root: Path) -> xr.Dataset:
 
 
 def _from_root(dataset: xr.Dataset, root: Path) -> xr.Dataset:
-    """Name the source files from the recipe's folder, so that a result does not name a machine."""
+    """Name files from the recipe's folder, so that a result does not name a machine."""
     files = json.loads(dataset.attrs["source_files"])
     named = [Path(os.path.relpath(file, root)).as_posix() for file in files]
-    return dataset.assign_attrs(source_files=json.dumps(named))
+    told = {
+        key: dataset.attrs[key].replace(json.dumps(f"{root}{os.sep}")[1:-1], "")
+        for key in ("problems", "clock")
+    }
+    return dataset.assign_attrs(source_files=json.dumps(named), **told)
 
 
 @contextlib.contextmanager
@@ -200,7 +212,7 @@ def scheduler(where: Compute) -> Iterator[None]:
         ) from error
     try:
         client = Client(where.scheduler, timeout="10s")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RequestError(
             f"compute.scheduler: nobody answers at {where.scheduler!r} ({error})"
         ) from error
@@ -220,8 +232,6 @@ def _clock(source: Source) -> dict[str, Any]:
     }
 
 
-def _absolute(path: str | tuple[str, ...], root: Path) -> str | tuple[str, ...]:
-    """Return the paths of a source relative to the recipe's folder."""
-    if isinstance(path, str):
-        return str(root / path)
-    return tuple(str(root / entry) for entry in path)
+def _files(path: str | tuple[str, ...], root: Path) -> list[str]:
+    """List what a source names, relative to the recipe's folder."""
+    return [str(file) for file in expand(path, root=root)]

@@ -10,8 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from operando.reading import formats
 from operando.reading.files import expand
 from operando.recipe import Recipe
+from operando_readers._reader import File
 
 PACKAGES = ("operando", "xarray", "numpy", "scipy", "dask", "pandas", "matplotlib", "zarr")
 
@@ -24,24 +26,54 @@ def checksums(recipe: Recipe, *, root: Path) -> list[dict[str, Any]]:
     ReadError
         A path of the recipe names nothing.
     """
-    paths: dict[Path, None] = {}
+    paths: dict[Path, dict[str, Any]] = {}
     for source in (recipe.electrochemistry, *recipe.measurement):
-        entries = [source.path] if isinstance(source.path, str) else list(source.path)
-        for entry in entries:
-            paths.update(dict.fromkeys(file.path for file in expand(str(root / entry))))
+        for file in expand(source.path, root=root):
+            paths.setdefault(file.path, {})
+            paths.update({sidecar: {} for sidecar in _sidecars(file)})
     for measurement in recipe.measurement:
         if measurement.log is not None:
-            paths.update(dict.fromkeys(f.path for f in expand(str(root / measurement.log.path))))
+            paths.update({file.path: {} for file in expand(measurement.log.path, root=root)})
+        if measurement.stamps == "mtime":
+            for file in expand(measurement.path, root=root):
+                paths[file.path] = {"written": file.path.stat().st_mtime}
     return [
-        {"path": _relative(path, root), "bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in paths
+        {
+            "path": _relative(path, root),
+            "bytes": path.stat().st_size,
+            "sha256": _sha256_or_none(path),
+            **facts,
+        }
+        for path, facts in paths.items()
     ]
+
+
+def _sidecars(file: File) -> list[Path]:
+    """Return the files beside a file that its reader may look into."""
+    if file.member is not None:
+        return []
+    suffixes = {
+        suffix
+        for reader in formats().values()
+        if file.suffix in reader.suffixes
+        for suffix in reader.sidecars
+    }
+    beside = [file.path.with_suffix(suffix) for suffix in sorted(suffixes)]
+    return [path for path in beside if path.exists()]
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sha256_or_none(path: Path) -> str | None:
+    """Return None for a file that may not be read: reading it will say so and flag the frame."""
+    try:
+        return sha256(path)
+    except OSError:
+        return None
 
 
 def fingerprint(recipe: Recipe, inputs: list[dict[str, Any]]) -> str:

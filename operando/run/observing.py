@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import xarray as xr
@@ -44,6 +45,11 @@ def observe(frames: xr.Dataset, step: Observe) -> xr.Dataset:
     RecipeError
         The technique lacks the signal that the step measures.
     """
+    if step.name in frames.variables:
+        raise RecipeError(
+            f"observe: name {step.name!r} is that of a variable; the frames have "
+            f"{[str(name) for name in frames.variables]}"
+        )
     if isinstance(step, Edge):
         if step.signal not in frames:
             raise RecipeError(
@@ -97,10 +103,35 @@ def detect(
             where = f"{measurement.name}{f' at {position}' if position else ''}"
             said.append(f"{where}: {step.kind}: {findings.status}")
             if findings.areas is not None:
-                name = "_".join(filter(None, (step.kind, position)))
-                found[name] = findings.areas.assign_attrs(kind=step.kind)
+                name = "_".join(filter(None, (step.kind, re.sub(r"\W", "_", position))))
+                found[name] = _on_all_frames(findings.areas, frames).assign_attrs(
+                    kind=step.kind, position=position
+                )
         events += merge_positions(of_step, positions=list(spots))
     return events, found, said
+
+
+def _on_all_frames(numbers: xr.Dataset, frames: xr.Dataset) -> xr.Dataset:
+    """Return the numbers of one position on the time of the whole measurement, as a tree needs."""
+    missing: dict[str, Any] = {
+        str(name): float("nan") if variable.dtype.kind == "f" else -1
+        for name, variable in numbers.data_vars.items()
+    }
+    whole = numbers.reset_coords(
+        [name for name in numbers.coords if name not in numbers.dims], drop=True
+    ).reindex(time=frames["time"], fill_value=missing)
+    on_time = {
+        name: coordinate
+        for name, coordinate in frames.coords.items()
+        if coordinate.dims == ("time",)
+    }
+    return whole.assign_coords(on_time)
+
+
+def own_frames(numbers: xr.Dataset) -> xr.Dataset:
+    """Return the frames that the numbers belong to: those of their position, if they have one."""
+    spot = str(numbers.attrs.get("position", ""))
+    return numbers.isel(time=positions(numbers)[spot]) if spot else numbers
 
 
 def _detect_one(

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from operando.errors import RequestError
 from operando.simulate import na_nzsp_cell
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "example_datasets" / "na_nzsp_cell"
@@ -18,11 +17,22 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "example_datasets" / "na_nzsp_c
 
 
 def prepare_files(folder: Path) -> Path:
-    """Put the simulated instrument files, their truth and a recipe into `folder`; return it."""
-    if EMBEDDED.is_dir():
-        shutil.copytree(EMBEDDED, folder, dirs_exist_ok=True)
-    else:
-        na_nzsp_cell.write(folder)
+    """Put the simulated instrument files, their truth and a recipe into `folder`; return it.
+
+    Raises
+    ------
+    RequestError
+        The folder cannot be written to.
+    """
+    try:
+        if EMBEDDED.is_dir():
+            shutil.copytree(EMBEDDED, folder, dirs_exist_ok=True)
+        else:
+            na_nzsp_cell.write(folder)
+    except OSError as error:
+        raise RequestError(
+            f"{folder}: cannot be written to ({error}); choose another -o"
+        ) from error
     return folder
 
 
@@ -83,10 +93,14 @@ def _interphase(record: dict[str, Any]) -> Iterator[str]:
         controls = "; ".join(f"{name} {said}" for name, said in candidate["controls"].items())
         yield (
             f"interphase candidate, {candidate['verdict']}: {candidate['onset']['time']}, "
-            f"{candidate['onset']['voltage'] or np.nan:.3f} V; {controls} | one, at the interface"
+            f"{_volts(candidate['onset'])}; {controls} | one, at the interface"
         )
     if not record["interphase"]:
         yield "interphase candidate: none | one, at the interface"
+
+
+def _volts(state: dict[str, Any]) -> str:
+    return "no voltage" if state["voltage"] is None else f"{state['voltage']:.3f} V"
 
 
 def _interval(event: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ import posixpath
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,14 @@ class File:
         if self.member is None:
             with self.path.open("rb") as stream:
                 return stream.read(size)
+        try:
+            return self._unpack(self.member, size)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, KeyError) as error:
+            raise FormatError(f"{self}: the zip is damaged here ({error})") from error
+
+    def _unpack(self, member: str, size: int) -> bytes:
         with zipfile.ZipFile(self.path) as archive:
-            info = archive.getinfo(self.member)
+            info = archive.getinfo(member)
             packed = max(info.compress_size, 1)
             if info.file_size > LARGEST_MEMBER or (
                 info.file_size > 1 << 20 and info.file_size / packed > LARGEST_RATIO
@@ -118,7 +125,7 @@ class File:
         """Return the file as text: UTF-8 (with or without mark), UTF-16 with mark, else Latin-1."""
         raw = self.read_bytes()
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return raw.decode("utf-16")
+            return raw.decode("utf-16", errors="replace")
         try:
             return raw.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -149,6 +156,8 @@ class Reader:
     """read(file: File, **options) -> dataset; options are keyword-only and typed."""
     description: str
     """One line for the table of formats."""
+    sidecars: tuple[str, ...] = ()
+    """Suffixes of files of the same stem that `read` looks into: they count as input."""
     collect: Callable[[list[File]], list[File]] | None = None
     """Merge files that are one measurement (slices of a volume) into their folder."""
 

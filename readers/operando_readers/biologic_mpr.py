@@ -319,4 +319,5 @@ READER = Reader(
     sniff=sniff,
     read=read,
     description="BioLogic EC-Lab and BT-Lab binary files",
+    sidecars=(".mpl",),
 )

@@ -249,4 +249,5 @@ READER = Reader(
     sniff=sniff,
     read=read,
     description="BioLogic EC-Lab text export",
+    sidecars=(".mpl",),
 )
