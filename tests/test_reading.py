@@ -11,6 +11,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import xarray as xr
 
 import operando
@@ -173,6 +174,87 @@ def test_positions_from_the_name(tmp_path: Path) -> None:
         read(tmp_path, tz="UTC", position="_(pos)_")
     with pytest.raises(RequestError, match="expected one"):
         read(tmp_path, tz="UTC", position="bulk")
+
+
+def test_a_log_without_ends_takes_the_exposure_and_the_mark(tmp_path: Path) -> None:
+    pattern(tmp_path / "xrd" / "7.xye", start=None)
+    log = tmp_path / "log.csv"
+    log.write_text("n,a\n7,2026-05-04T10:00:00\n")
+    declared = Log(path=log, name="n", start="a")
+    dataset = read(tmp_path / "xrd", tz="UTC", log=declared, stamp="end", exposure_s=30)
+    assert dataset["time_end"].values[0] == np.datetime64("2026-05-04T10:00:00")
+    assert dataset["time_start"].values[0] == np.datetime64("2026-05-04T09:59:30")
+    log.write_text("n,a\n7\n")
+    with pytest.raises(ReadError, match=r"log\.csv, line 2: 2 columns"):
+        read(tmp_path / "xrd", tz="UTC", log=declared)
+
+
+def test_a_variable_that_only_some_files_have_is_kept_and_said(tmp_path: Path) -> None:
+    pattern(tmp_path / "b.xye", start="2026-05-04T10:01:00")
+    bare = "".join(f"{x:.4f} 100\n" for x in AXIS)
+    (tmp_path / "a.xye").write_text(f"# 2026-05-04T10:00:00\n{bare}")
+    dataset = read(tmp_path, tz="UTC")
+    assert np.isnan(dataset["intensity_sigma"].values[0]).all()
+    assert np.isfinite(dataset["intensity_sigma"].values[1]).all()
+    assert "intensity_sigma" in json.loads(dataset.attrs["problems"])[0]["reason"]
+
+
+def test_a_file_of_many_spectra_among_damaged_ones_has_no_time_by_index(
+    tmp_path: Path,
+) -> None:
+    spectra = "\t100\t101\t102\n" + "".join(f"{i}\t1\t2\t3\n" for i in range(4))
+    for name in ("a", "c"):
+        (tmp_path / f"{name}.txt").write_text(f"#Acq. time (s)=\t1\n{spectra}")
+    (tmp_path / "b.txt").write_text("#Acq. time (s)=\t1\nrubbish\n")
+    with pytest.raises(ClockError, match=r"b\.txt: unreadable"):
+        read(tmp_path, format="labspec_text", tz="UTC", first="2026-05-04T10:00:00", period_s=60)
+
+
+def test_a_damaged_zip_member_is_quarantined(series: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "shipped.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for scan in range(4):
+            target.write(series / f"scan_{scan}.xye", f"scan_{scan}.xye")
+    content = bytearray(archive.read_bytes())
+    at = content.index(b"2026-05-04T10:02:00") + 200
+    content[at : at + 50] = b"\0" * 50
+    archive.write_bytes(bytes(content))
+    dataset = read(archive, tz="UTC")
+    assert dataset.sizes["time"] == 3
+    assert "scan_2.xye" in json.loads(dataset.attrs["problems"])[0]["reason"]
+
+
+def test_brackets_in_a_folder_name_are_no_pattern(series: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run[1] a!b"
+    (folder / "xrd").mkdir(parents=True)
+    for path in series.glob("*.xye"):
+        path.rename(folder / "xrd" / path.name)
+    assert len(expand("xrd/*.xye", root=folder)) == 12
+    assert read(expand_names(folder), tz="UTC").sizes["time"] == 12
+
+
+def expand_names(folder: Path) -> list[str]:
+    return [str(file) for file in expand("xrd/*.xye", root=folder)]
+
+
+def test_volumes_of_another_size_are_quarantined_even_the_first(tmp_path: Path) -> None:
+    for number, planes in enumerate((3, 6, 6, 6)):
+        tifffile.imwrite(
+            tmp_path / f"v_{number}.tif",
+            np.zeros((planes, 8, 8), np.uint16),
+            photometric="minisblack",
+        )
+    dataset = read(
+        tmp_path,
+        tz="UTC",
+        first="2026-05-04T10:00:00",
+        period_s=600,
+        options={"voxel_um": 2.0},
+    )
+    assert dataset["attenuation"].shape == (3, 6, 8, 8)
+    assert dataset["time_start"].values[0] == np.datetime64("2026-05-04T10:10:00")
+    [problem] = json.loads(dataset.attrs["problems"])
+    assert "v_0.tif" in problem["reason"]
 
 
 def test_clock_offset_moves_frames(series: Path) -> None:

@@ -105,8 +105,9 @@ def test_second_run_says_so_and_ends(done: tuple[Path, Path, str]) -> None:
 
 
 def _numbers(out: Path) -> Iterator[tuple[str, bytes]]:
+    """Every byte of the data; what names versions or the day is in run.json and the report."""
     for path in sorted((out / "experiment.zarr").rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
+        if path.is_file():
             yield str(path.relative_to(out)), path.read_bytes()
     for name in ("events.jsonl", "tables/xrd_lines.csv"):
         yield name, (out / name).read_bytes()
@@ -128,23 +129,119 @@ def test_a_changed_input_is_noticed(experiment: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "run.json").read_text())["counts"]["xrd"]["frames"] == 39
 
 
+def _kill_in(monkeypatch: pytest.MonkeyPatch, name: str, *, at: int = 1) -> None:
+    """Let the run die as by Ctrl-C in the `at`-th call of a function of the output module."""
+    module = import_module("operando.run.output")
+    whole, calls = getattr(module, name), []
+
+    def killed(*args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, killed)
+
+
 def test_killed_run_leaves_the_old_result(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     assert invoke("run", experiment, "-o", out).exit_code == 0
-    before = dict(_numbers(out))
+    before, record = dict(_numbers(out)), (out / "run.json").read_bytes()
+    (experiment.parent / "xrd" / "scan_039.xye").unlink()
+    with monkeypatch.context() as patch:
+        _kill_in(patch, "write_tree")
+        assert invoke("run", experiment, "-o", out).exit_code != 0
+    assert (out / "run.json").read_bytes() == record
+    assert dict(_numbers(out)) == before
+    assert not (out / ".lock").exists()
+    assert invoke("run", experiment, "-o", out).exit_code == 0
+    assert not (out / ".partial").exists()
+    assert dict(_numbers(out)) != before
 
-    def killed(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
+
+def test_run_killed_while_publishing_is_completed_by_the_next(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    module = import_module("operando.run.output")
+    moves = []
+
+    def killed(source: Path, target: Path) -> None:
+        moves.append(target)
+        if len(moves) == 3:
+            raise KeyboardInterrupt
+        source.rename(target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("operando.run.output"), "write_tree", killed)
-        invoke("run", experiment, "-o", out, "--force")
-    assert dict(_numbers(out)) == before
-    assert (out / "run.json").exists()
-    assert invoke("run", experiment, "-o", out, "--force").exit_code == 0
-    assert not (out / ".partial").exists()
+        patch.setattr(module.os, "replace", killed)
+        assert invoke("run", experiment, "-o", out).exit_code != 0
+    assert not (out / "run.json").exists()
+    result = invoke("run", experiment, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "nothing has changed" in result.output
+    assert module.read_record(out) is not None
+
+
+def test_what_is_not_ours_is_never_overwritten(experiment: Path, tmp_path: Path) -> None:
+    folder = experiment.parent
+    held = invoke("run", experiment, "-o", folder)
+    assert held.exit_code == 2
+    assert "holds the input" in held.output
+    assert len(list((folder / "xrd").iterdir())) == 40
+    (tmp_path / "mine" / "figures").mkdir(parents=True)
+    (tmp_path / "mine" / "figures" / "precious.png").touch()
+    foreign = invoke("run", experiment, "-o", tmp_path / "mine")
+    assert foreign.exit_code == 2
+    assert "'figures', which is no result of operando" in foreign.output
+    assert (tmp_path / "mine" / "figures" / "precious.png").exists()
+    (tmp_path / "file").touch()
+    assert "cannot be written to" in invoke("run", experiment, "-o", tmp_path / "file").output
+
+
+def test_a_lost_part_is_made_again(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert invoke("run", experiment, "-o", out).exit_code == 0
+    (out / "events.jsonl").unlink()
+    shutil.rmtree(out / "tables")
+    shutil.rmtree(out / "figures")
+    shutil.rmtree(out / "experiment.zarr")
+    (out / "report.html").unlink()
+    result = invoke("run", experiment, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "nothing has changed" not in result.output
+    assert (out / "events.jsonl").exists()
+
+
+def test_clocks_of_both_sides_count(experiment: Path) -> None:
+    """The voltage of a frame is as uncertain as both clocks together."""
+    text = experiment.read_text()
+    found = []
+    for of_log in (0.0, 40.0):
+        experiment.write_text(
+            text.replace("clock_sigma_s = 1.0\n[[", f"clock_sigma_s = {of_log}\n[[")
+        )
+        done = operando.run(operando.Recipe.load(experiment), root=experiment.parent)
+        found.append(done.frames["xrd"]["voltage_sigma"].values[20])
+    # 0.1 mA moves the cell by 4 V per mA h: 1/9000 V a second.
+    assert found[0] == pytest.approx(1 / 9000, rel=1e-2)
+    assert found[1] == pytest.approx(np.hypot(1, 40) / 9000, rel=1e-2)
+
+
+def test_a_sidecar_is_an_input(experiment: Path, tmp_path: Path) -> None:
+    """Without a start in its header a log takes it from the .mpl beside it."""
+    log = experiment.parent / "cell.mpt"
+    lines = log.read_text(encoding="latin-1").replace("Acquisition started on", "Started")
+    log.write_text(lines, encoding="latin-1")
+    sidecar = log.with_suffix(".mpl")
+    text = "EC-Lab LOG FILE\n\nAcquisition started on : 05/04/2026 10:0{}:00.000\n"
+    sidecar.write_text(text.format(0))
+    assert invoke("run", experiment, "-o", tmp_path / "out").exit_code == 0
+    sidecar.write_text(text.format(5))
+    result = invoke("run", experiment, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "nothing has changed" not in result.output
 
 
 def test_netcdf_holds_the_same(
@@ -228,9 +325,10 @@ def test_batch_goes_on_and_is_summarised(
     result = invoke("run", bad, good, same, "-o", tmp_path / "out")
     assert result.exit_code == 20, result.output
     with (tmp_path / "out" / "summary.csv").open() as stream:
-        rows = {row["name"]: row for row in csv.DictReader(stream)}
-    assert rows["good"]["status"] in ("complete", "failed")
-    assert "empty" in rows["bad"]["message"]
+        rows = list(csv.DictReader(stream))
+    assert [row["status"] for row in rows] == ["failed", "complete", "failed"]
+    assert "empty" in rows[0]["message"]
+    assert f"name 'good' is that of {good}" in rows[2]["message"]
     assert (tmp_path / "out" / "good" / "run.json").exists()
     assert (tmp_path / "out" / "summary.html").exists()
     again = invoke("run", bad, good, "-o", tmp_path / "out")
@@ -285,6 +383,23 @@ def test_init_writes_a_recipe_that_runs(experiment: Path, tmp_path: Path) -> Non
     result = invoke("run", recipe, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "40 frames" in result.output
+
+
+def test_init_with_positions_writes_a_recipe_that_runs(
+    tmp_path: Path, example_datasets: Path
+) -> None:
+    """Every layer gets its own search for new bands; the tree holds them all."""
+    folder = tmp_path / "beamtime"
+    for part in ("echem", "raman"):
+        shutil.copytree(example_datasets / "na_nzsp_cell" / part, folder / part)
+    for path in (folder / "raman").glob("*_00[12]?.txt"):
+        path.unlink()
+    written = invoke("init", folder, "--tz", "America/Chicago", "--echem-tz", "Europe/Paris")
+    assert written.exit_code == 0, written.output
+    assert 'position = "[_-](PE|SSE|NE)[_-]"' in (folder / "recipe.toml").read_text()
+    result = invoke("run", folder / "recipe.toml", "-o", tmp_path / "out")
+    assert result.exit_code in (0, 20), result.output
+    assert all(f"raman at {layer}: new_peaks" in result.output for layer in ("PE", "SSE", "NE"))
 
 
 def test_inspect_command(experiment: Path) -> None:
