@@ -191,6 +191,10 @@ def test_what_is_not_ours_is_never_overwritten(experiment: Path, tmp_path: Path)
     assert foreign.exit_code == 2
     assert "'figures', which is no result of operando" in foreign.output
     assert (tmp_path / "mine" / "figures" / "precious.png").exists()
+    whole = experiment.read_text().replace('"xrd/*.xye"', '"xrd"')
+    experiment.write_text(whole)
+    inside = invoke("run", experiment, "-o", folder / "xrd" / "results")
+    assert "'xrd', which is read as a whole" in inside.output
     (tmp_path / "file").touch()
     assert "cannot be written to" in invoke("run", experiment, "-o", tmp_path / "file").output
 

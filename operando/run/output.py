@@ -49,7 +49,7 @@ def run_into(
             _publish(partial, out)
         say("checking inputs")
         inputs = checksums(recipe, root=root)
-        _refuse_to_overwrite(out, inputs, root)
+        _refuse_to_overwrite(out, inputs, recipe, root)
         mark = fingerprint(recipe, inputs)
         old = read_record(out)
         if old is not None and old["fingerprint"] == mark and not force:
@@ -88,8 +88,16 @@ def make_folder(out: Path) -> None:
         raise RequestError(f"{out}: cannot be written to ({reason}); choose another -o") from error
 
 
-def _refuse_to_overwrite(out: Path, inputs: list[dict[str, Any]], root: Path) -> None:
-    """Refuse a folder that holds inputs, or files with our names that are not ours."""
+def _refuse_to_overwrite(
+    out: Path, inputs: list[dict[str, Any]], recipe: Recipe, root: Path
+) -> None:
+    """Refuse a folder that holds inputs, is read as one, or has files of our names but not ours."""
+    for source in (recipe.electrochemistry, *recipe.measurement):
+        for entry in [source.path] if isinstance(source.path, str) else source.path:
+            if (root / entry).is_dir() and out.resolve().is_relative_to((root / entry).resolve()):
+                raise RequestError(
+                    f"{out}: lies in {entry!r}, which is read as a whole; choose another -o"
+                )
     for entry in inputs:
         path = (root / entry["path"]).resolve()
         if path.is_relative_to(out.resolve()):
