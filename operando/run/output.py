@@ -93,10 +93,10 @@ def _refuse_to_overwrite(
 ) -> None:
     """Refuse a folder that holds inputs, is read as one, or has files of our names but not ours."""
     for source in (recipe.electrochemistry, *recipe.measurement):
-        for entry in [source.path] if isinstance(source.path, str) else source.path:
-            if (root / entry).is_dir() and out.resolve().is_relative_to((root / entry).resolve()):
+        for named in [source.path] if isinstance(source.path, str) else source.path:
+            if (root / named).is_dir() and out.resolve().is_relative_to((root / named).resolve()):
                 raise RequestError(
-                    f"{out}: lies in {entry!r}, which is read as a whole; choose another -o"
+                    f"{out}: lies in {named!r}, which is read as a whole; choose another -o"
                 )
     for entry in inputs:
         path = (root / entry["path"]).resolve()
