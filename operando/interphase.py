@@ -11,6 +11,7 @@ import xarray as xr
 
 from operando.detect.event import Event, State
 from operando.detect.positions import WHOLE_ELECTRODE
+from operando.model import positions
 
 MINIMUM_FRAMES = 3
 """Frames needed before and after the onset for a control to be worth anything."""
@@ -188,10 +189,10 @@ def _negative_control(
     numbers: Mapping[str, xr.Dataset],
 ) -> tuple[str, str]:
     """Return the position that serves as control ("" without), and how it fared."""
-    positions = [] if frames is None else _positions(frames)
+    spots = [] if frames is None else [name for name in positions(frames) if name]
     name = str(lead.detail.get("control", ""))
-    others = [name] if name else [one for one in positions if one != lead.position]
-    if frames is None or not set(others) & set(positions):
+    others = [name] if name else [one for one in spots if one != lead.position]
+    if frames is None or not set(others) & set(spots):
         return "", "missing: no other position was measured"
     moved = {
         event.position
@@ -287,12 +288,6 @@ def _second_line(evidence: Sequence[Event]) -> str:
         if (event.measurement, event.position) == (lead.measurement, lead.position)
     }
     return f"passed: {len(others)} more" if others else "missing: one line or number only"
-
-
-def _positions(frames: xr.Dataset) -> list[str]:
-    if "position" not in frames.coords:
-        return []
-    return list(dict.fromkeys(frames["position"].values.astype(str).tolist()))
 
 
 def _stamp(time: np.datetime64) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -92,6 +93,24 @@ def test_times_by_index(tmp_path: Path) -> None:
     dataset = read(tmp_path, tz="Europe/Paris", first="2026-05-04T10:00:00", period_s=1140)
     expected = np.datetime64("2026-05-04T08:00:00") + np.arange(3) * np.timedelta64(1140, "s")
     assert np.array_equal(dataset["time_start"].values, expected)
+
+
+def test_times_by_when_files_were_written(tmp_path: Path) -> None:
+    """The end of each exposure, weak by 2 s or more; files copied at once are refused."""
+    for scan in range(3):
+        path = pattern(tmp_path / f"{scan}.xye", start=None)
+        os.utime(path, (1.0, 1_780_000_000 + 600 * scan))
+    dataset = read(tmp_path, stamps="mtime", exposure_s=60)
+    ends = np.datetime64(1_780_000_000, "s") + np.arange(3) * np.timedelta64(600, "s")
+    assert np.array_equal(dataset["time_end"].values, ends)
+    assert np.all(dataset["time_end"] - dataset["time_start"] == np.timedelta64(60, "s"))
+    clock = json.loads(dataset.attrs["clock"])
+    assert clock["source"] == "mtime"
+    assert clock["sigma_s"] >= 2
+    for path in tmp_path.iterdir():
+        os.utime(path, (1.0, 1_780_000_000.0))
+    with pytest.raises(ClockError, match=r"0\.xye"):
+        read(tmp_path, stamps="mtime", exposure_s=60)
 
 
 def test_times_from_a_log_by_whole_number_in_the_name(tmp_path: Path) -> None:
