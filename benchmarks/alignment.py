@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from measuring import cpu_seconds, peak_megabytes, report
 from operando.align import align
 from operando.electrochemistry import prepare
 from operando.model import STATES, category_attributes
@@ -88,43 +84,6 @@ def frames_of(start: Array, end: Array) -> xr.Dataset:
     )
 
 
-def cpu_seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Median CPU time of several calls."""
-    spent = []
-    for _ in range(repeats):
-        before = time.process_time()
-        work()
-        spent.append(time.process_time() - before)
-    return float(np.median(spent))
-
-
-def report(name: str, text: str, goal: str, reached: bool) -> bool:
-    """Print one figure."""
-    print(f"alignment.{name}: {text}, goal {goal}, {'ok' if reached else 'SHORT'}")
-    return reached
-
-
-def peak_megabytes(work: Callable[[], Any]) -> float:
-    """Return the peak memory of a process that holds the data and does the work.
-
-    By the operating system's account, in a forked child: its peak starts at what is in use, while
-    that of this process may lie higher from earlier work. Python and the data are included.
-    """
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-
-    def measured() -> None:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        work()
-        answers.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
-
-    child = context.Process(target=measured)
-    child.start()
-    peak: float = answers.get()
-    child.join()
-    return peak
-
-
 def main() -> int:
     """Measure; return 1 when a figure falls short."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -157,16 +116,23 @@ def main() -> int:
         f"({peer:.4f} CPU s for one column), no goal"
     )
     good = [
-        report("join_1e6x1e5", f"{joining:.2f} CPU s", "< 1", joining < 1),
-        report("join_memory", f"{peak:.0f} MB peak, Python and data included", "< 500", peak < 500),
-        report("largest_error", f"{ours:.1e} V from the analytic mean", "< 1e-9", ours < 1e-9),
+        report("alignment.join_1e6x1e5", f"{joining:.2f} CPU s", "< 1", joining < 1),
         report(
-            "error_of_merge_asof",
+            "alignment.join_memory",
+            f"{peak:.0f} MB peak, Python and data included",
+            "< 500",
+            peak < 500,
+        ),
+        report(
+            "alignment.largest_error", f"{ours:.1e} V from the analytic mean", "< 1e-9", ours < 1e-9
+        ),
+        report(
+            "alignment.error_of_merge_asof",
             f"{theirs * 1e3:.2f} mV rms, {theirs / max(ours, 1e-15):.0e} x ours",
             ">= 1e3",
             theirs >= 1e3 * ours,
         ),
-        report("prepare_1e6", f"{preparing:.2f} CPU s", "< 3", preparing < 3),
+        report("alignment.prepare_1e6", f"{preparing:.2f} CPU s", "< 3", preparing < 3),
     ]
     return 0 if all(good) else 1
 

@@ -17,9 +17,15 @@ from operando.reading.registry import load
 from operando_readers._reader import File
 
 Array = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.float64] | npt.NDArray[np.complex128]
 
 BLOCK_BYTES = 16 << 20
 BLOCK_FRAMES = 256
+SCATTERED = "frequency"
+"""An axis whose points lie too far apart to interpolate between them."""
+SAME_FREQUENCY = 1e-4
+MISSING = {"f": np.nan, "c": complex(np.nan, np.nan)}
+"""What stands for no measurement, by the kind of the numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Layout:
 
     axis: str
     grid: Array
-    variables: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
+    """Names and types: float64, or complex128 for an impedance."""
 
 
 def stack(
@@ -46,16 +53,17 @@ def stack(
 ) -> dict[str, da.Array]:
     """Return one lazy (time, axis) array per variable; nothing is read before it is computed.
 
-    A frame on another axis is interpolated linearly onto the grid of the series, NaN beyond its
-    ends; a frame that cannot be read is NaN. `operando.reading.series` has flagged both already.
+    A frame on another axis is brought onto the grid of the series as `onto` says (sweeps of
+    impedance as `placed` says); a frame that cannot be read is NaN. `operando.reading.frames` has
+    flagged both already.
     """
     width = layout.grid.size
     each = max(1, min(BLOCK_FRAMES, BLOCK_BYTES // (8 * width * len(layout.variables))))
-    pieces: dict[str, list[da.Array]] = {name: [] for name in layout.variables}
+    pieces: dict[str, list[da.Array]] = {name: [] for name, _ in layout.variables}
     for block in _blocks(frames, each):
         task = delayed(load_block, pure=True)(block, layout, format, dict(options))
-        for row, name in enumerate(layout.variables):
-            piece = da.from_delayed(task[row], (len(block), width), np.float64)
+        for row, (name, dtype) in enumerate(layout.variables):
+            piece = da.from_delayed(task[row], (len(block), width), np.dtype(dtype))
             pieces[name].append(piece)
     return {name: da.concatenate(parts) for name, parts in pieces.items()}
 
@@ -82,9 +90,11 @@ def _blocks(frames: Sequence[Frame], each: int) -> Iterator[tuple[Frame, ...]]:
 
 def load_block(
     frames: Sequence[Frame], layout: Layout, format: str, options: Mapping[str, Any]
-) -> list[Array]:
+) -> list[Numbers]:
     """Read the frames of one block: a (frame, axis) array per variable of the layout."""
-    out = [np.full((len(frames), layout.grid.size), np.nan) for _ in layout.variables]
+    shape = (len(frames), layout.grid.size)
+    out = [np.full(shape, MISSING[np.dtype(dtype).kind], dtype) for _, dtype in layout.variables]
+    bring = placed if layout.axis == SCATTERED else onto
     cache: tuple[File, xr.Dataset | None] | None = None
     for row, frame in enumerate(frames):
         if cache is None or cache[0] != frame.file:
@@ -93,9 +103,9 @@ def load_block(
         if dataset is None:
             continue
         axis = dataset[layout.axis].values
-        for values, name in zip(out, layout.variables, strict=True):
+        for values, (name, _) in zip(out, layout.variables, strict=True):
             if name in dataset:
-                values[row] = onto(layout.grid, axis, dataset[name].values[frame.index])
+                values[row] = bring(layout.grid, axis, dataset[name].values[frame.index])
     return out
 
 
@@ -104,14 +114,28 @@ def same_grid(axis: Array, grid: Array) -> bool:
     return axis.shape == grid.shape and bool(np.allclose(axis, grid, rtol=1e-9, atol=0.0))
 
 
-def onto(grid: Array, axis: Array, values: Array) -> Array:
+def onto(grid: Array, axis: Array, values: Numbers) -> Numbers:
     """Return `values` on `grid`: unchanged on the same axis, else linear between its points.
 
     Beyond its ends, and between points of which one is NaN, the result is NaN.
     """
     if same_grid(axis, grid):
-        return np.asarray(values, np.float64)
+        return values
     return np.asarray(np.interp(grid, axis, values, left=np.nan, right=np.nan), np.float64)
+
+
+def union(axes: Sequence[Array]) -> Array:
+    """Return the points of all axes, ascending; points that agree within 1e-4 are one."""
+    points = np.unique(np.concatenate(axes))
+    first: npt.NDArray[np.bool_] = np.diff(points, prepend=0.0) > SAME_FREQUENCY * points
+    return np.asarray(points[first], np.float64)
+
+
+def placed(grid: Array, axis: Array, values: Numbers) -> Numbers:
+    """Return `values` at the points of a `union` that are those of the axis, NaN elsewhere."""
+    out: npt.NDArray[Any] = np.full(grid.size, MISSING[values.dtype.kind], values.dtype)
+    out[np.searchsorted(grid, axis * (1 + SAME_FREQUENCY / 2), side="right") - 1] = values
+    return out
 
 
 def _load_or_none(file: File, format: str, options: Mapping[str, Any]) -> xr.Dataset | None:

@@ -18,7 +18,16 @@ from operando import clocks
 from operando.errors import ClockError, ContractError, ReadError, RequestError
 from operando.model import FRAME_FLAGS, axes_of, flag_attributes, signal_of
 from operando.reading import sidecar
-from operando.reading.blocks import Frame, Layout, onto, same_grid, stack, version_of
+from operando.reading.blocks import (
+    SCATTERED,
+    Frame,
+    Layout,
+    onto,
+    same_grid,
+    stack,
+    union,
+    version_of,
+)
 from operando.reading.registry import load
 from operando.reading.times import Declared, Placed, by_index, by_mtime, place
 from operando_readers._reader import File
@@ -175,13 +184,14 @@ def _patterns(
     """Stack small files lazily on the most common grid of the series."""
     template = next(item.template for item in kept if item.template is not None)
     [axis] = axes_of(template)
-    grid = _common_grid([item.axes[axis] for item in kept if item.axes])
+    axes = [item.axes[axis] for item in kept if item.axes]
+    grid = union(axes) if axis == SCATTERED else _common_grid(axes)
     variables = _all_variables(kept, axis, problems)
     frames = [Frame(item.file, row, item.version) for item in kept for row in range(item.count)]
-    layout = Layout(axis, grid, tuple(variables))
+    layout = Layout(axis, grid, tuple((name, dtype) for name, (dtype, _) in variables.items()))
     arrays = stack(frames, layout, format=format, options=options)
     dataset = xr.Dataset(
-        {name: (("time", axis), array, variables[name]) for name, array in arrays.items()},
+        {name: (("time", axis), array, variables[name][1]) for name, array in arrays.items()},
         {axis: (axis, grid, template[axis].attrs), **_times(kept)},
         _attributes(template),
     )
@@ -196,15 +206,16 @@ def _patterns(
 
 def _all_variables(
     kept: Sequence[_Seen], axis: str, problems: list[dict[str, str]]
-) -> dict[str, dict[str, Any]]:
-    """Return the variables that any file has, with their attributes; say which files lack one."""
-    found: dict[str, dict[str, Any]] = {}
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return type and attributes of the variables any file has; say which files lack one."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
     templates = [(item.file, item.template) for item in kept if item.template is not None]
     for _, template in templates:
         for name, variable in template.data_vars.items():
             if variable.dims == ("time", axis):
                 # `<name>_sigma` is named by its owner wherever one file has it.
-                attrs = found.setdefault(str(name), dict(variable.attrs))
+                dtype = "c16" if variable.dtype.kind == "c" else "f8"
+                _, attrs = found.setdefault(str(name), (dtype, dict(variable.attrs)))
                 attrs.update(
                     {k: v for k, v in variable.attrs.items() if k == "ancillary_variables"}
                 )
@@ -222,7 +233,7 @@ def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
     own = item.axes[axis]
     if item.truncated:
         flag |= FRAME_FLAGS["truncated"]
-    if not same_grid(own, grid):
+    if axis != SCATTERED and not same_grid(own, grid):
         flag |= FRAME_FLAGS["regridded"]
         # An axis that stops early is a file that was cut; a jittering encoder is not.
         lost = np.count_nonzero(~np.isfinite(onto(grid, own, own)))

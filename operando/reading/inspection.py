@@ -12,7 +12,7 @@ import xarray as xr
 from operando.errors import ContractError, ReadError, UnknownFormatError
 from operando.model import axes_of
 from operando.reading.files import Named, expand
-from operando.reading.registry import formats, load, reader_named, recognise
+from operando.reading.registry import claims, formats, load, reader_named
 from operando_readers._reader import File
 
 
@@ -89,8 +89,7 @@ def inspect(
     groups: dict[str, list[File]] = {}
     found = expand(path)
     for file in found:
-        name = format or recognise(file)
-        if name is not None:
+        for name in [format] if format else claims(file):
             groups.setdefault(name, []).append(file)
     if not groups:
         raise UnknownFormatError(

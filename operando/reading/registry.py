@@ -16,9 +16,12 @@ import xarray as xr
 
 import operando_readers
 from operando.errors import ReadError, RequestError, UnknownFormatError
+from operando.model import TECHNIQUES
 from operando_readers._reader import File, FormatError, Reader
 
 HEAD = 1 << 16
+FRAMES = "frames"
+"""Asks for any technique but electrochemistry."""
 
 
 @cache
@@ -50,52 +53,97 @@ def reader_named(name: str) -> Reader:
     return formats()[name]
 
 
-def recognise(file: File) -> str | None:
-    """Return the format of a file by its content, its suffix deciding between several; or None."""
+def claims(file: File, *, technique: str | None = None) -> list[str]:
+    """Return the formats whose content a file has, at most one a technique.
+
+    Of several formats of one technique the suffix decides; where it does not, none of them counts.
+
+    Parameters
+    ----------
+    technique
+        Only readers of this technique; `FRAMES` for any but electrochemistry.
+    """
     try:
         head = file.read_bytes(HEAD)
     except (OSError, FormatError):
-        return None
-    claims = [name for name, reader in formats().items() if reader.sniff(head, file.name)]
-    if len(claims) > 1:
-        claims = [name for name in claims if file.suffix in formats()[name].suffixes] or claims
-    return claims[0] if len(claims) == 1 else None
+        return []
+    found: dict[str, list[str]] = {}
+    for name, reader in formats().items():
+        if _wanted(reader.technique, technique) and reader.sniff(head, file.name):
+            found.setdefault(reader.technique, []).append(name)
+    decided = []
+    for names in found.values():
+        if len(names) > 1:
+            names = [name for name in names if file.suffix in formats()[name].suffixes]
+        decided += names if len(names) == 1 else []
+    return decided
 
 
-def choose(files: Sequence[File], *, format: str | None) -> tuple[str, list[File]]:
+def _wanted(technique: str, asked: str | None) -> bool:
+    if asked == FRAMES:
+        return technique != "electrochemistry"
+    return asked is None or technique == asked
+
+
+def choose(
+    files: Sequence[File], *, format: str | None, technique: str | None = None
+) -> tuple[str, list[File]]:
     """Choose one format for a series and return it with the files it claims.
+
+    Parameters
+    ----------
+    technique
+        As for `claims`: decides for files that are a log and a series of sweeps at once.
 
     Raises
     ------
     UnknownFormatError
         No reader claims any file, or several formats are mixed and `format` does not choose.
+    RequestError
+        `technique` is not known, or not that of `format`.
     """
+    if technique not in (None, FRAMES, *TECHNIQUES):
+        raise RequestError(f"technique: {technique!r}; expected one of {[*TECHNIQUES, FRAMES]}")
     if format is not None:
         reader = reader_named(format)
+        if not _wanted(reader.technique, technique):
+            raise RequestError(
+                f"format: {format!r} reads {reader.technique}; technique says {technique!r}"
+            )
         if len(files) == 1:
             return format, list(files)
-        claimed = [f for f in files if f.suffix in reader.suffixes or recognise(f) == format]
+        claimed = [f for f in files if f.suffix in reader.suffixes or format in claims(f)]
     else:
-        found = {file: recognise(file) for file in files}
-        counts = Counter(name for name in found.values() if name is not None)
-        if not counts and all(file.size() == 0 for file in files):
-            raise ReadError(f"{_span(files)}: the file is empty")
-        if not counts:
-            raise UnknownFormatError(
-                f"{_span(files)}: no reader recognises it; pass format= (one of "
-                f"{', '.join(sorted(formats()))})"
-            )
-        if len(counts) > 1:
-            kinds = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-            raise UnknownFormatError(f"{_span(files)}: holds {kinds}; pass format=")
-        format = next(iter(counts))
+        found = {file: claims(file, technique=technique) for file in files}
+        format = _common_format(found)
         # A damaged file among good ones still belongs to the series: it is flagged, not skipped.
-        suffixes = {file.suffix for file, name in found.items() if name is not None}
-        claimed = [file for file in files if found[file] == format or file.suffix in suffixes]
+        suffixes = {file.suffix for file, names in found.items() if names}
+        claimed = [file for file in files if format in found[file] or file.suffix in suffixes]
     if not claimed:
         raise UnknownFormatError(f"{_span(files)}: nothing that {format!r} reads")
     collect = formats()[format].collect
     return format, collect(claimed) if collect else claimed
+
+
+def _common_format(found: Mapping[File, list[str]]) -> str:
+    """Return the one format that every recognised file of a series has."""
+    files = list(found)
+    counts = Counter(name for names in found.values() for name in names)
+    recognised = sum(bool(names) for names in found.values())
+    if not counts and all(file.size() == 0 for file in files):
+        raise ReadError(f"{_span(files)}: the file is empty")
+    if not counts:
+        raise UnknownFormatError(
+            f"{_span(files)}: no reader recognises it; pass format= (one of "
+            f"{', '.join(sorted(formats()))})"
+        )
+    whole = [name for name, count in counts.items() if count == recognised]
+    if len(whole) == 1:
+        return whole[0]
+    kinds = ", ".join(
+        f"{count} {name} ({formats()[name].technique})" for name, count in counts.most_common()
+    )
+    raise UnknownFormatError(f"{_span(files)}: holds {kinds}; pass format= or technique=")
 
 
 def load(file: File, *, format: str, options: Mapping[str, Any]) -> xr.Dataset:

@@ -26,6 +26,7 @@ def read(
     path: Named,
     *,
     format: str | None = None,
+    technique: str | None = None,
     tz: str | None = None,
     fold: int | None = None,
     clock_offset_s: float = 0.0,
@@ -52,6 +53,9 @@ def read(
         A file, folder, glob, zip, ``archive.zip!pattern``, or a sequence of these.
     format
         A name of `formats`; recognised from the content when not given.
+    technique
+        Chooses where a file is a log and a series of sweeps at once: "electrochemistry",
+        "impedance", or another; "frames" for any but electrochemistry.
     tz
         IANA zone of stamps that carry none ("Europe/Paris"). A zone in the file wins.
     fold
@@ -116,7 +120,7 @@ def read(
     }.items():
         if number is not None and not abs(number) < LARGEST:
             raise RequestError(f"{key}: {number!r}; expected a finite number of that unit")
-    name, files = choose(expand(path), format=format)
+    name, files = choose(expand(path), format=format, technique=technique)
     chosen = dict(options or {})
     if reader_named(name).technique == "electrochemistry":
         dataset = join_logs(files, format=name, options=chosen, declared=declared)

@@ -16,7 +16,7 @@ from operando.errors import RequestError, UnknownFormatError
 from operando.model import signal_of
 from operando.reading import Inspection, inspect
 from operando.reading.files import expand
-from operando.reading.registry import formats, load, recognise
+from operando.reading.registry import claims, formats, load
 from operando_readers._reader import File
 
 POSITIONS = (
@@ -80,8 +80,7 @@ def _groups(folder: Path) -> list[tuple[str, list[File]]]:
     """Group the recognised files by format and the folder they stand in."""
     found: dict[tuple[str, str], list[File]] = {}
     for file in _files(folder):
-        format = recognise(file)
-        if format is not None:
+        for format in claims(file):
             place = str(file.path.parent if file.member is None else _folder_of(file))
             found.setdefault((format, place), []).append(file)
     if not found:
