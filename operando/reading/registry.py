@@ -69,7 +69,7 @@ def claims(file: File, *, technique: str | None = None) -> list[str]:
         return []
     found: dict[str, list[str]] = {}
     for name, reader in formats().items():
-        if _wanted(reader.technique, technique) and reader.sniff(head, file.name):
+        if wanted(reader.technique, technique) and reader.sniff(head, file.name):
             found.setdefault(reader.technique, []).append(name)
     decided = []
     for names in found.values():
@@ -79,7 +79,16 @@ def claims(file: File, *, technique: str | None = None) -> list[str]:
     return decided
 
 
-def _wanted(technique: str, asked: str | None) -> bool:
+def wanted(technique: str, asked: str | None) -> bool:
+    """Whether a technique is the one asked for.
+
+    Raises
+    ------
+    RequestError
+        What is asked for is no technique.
+    """
+    if asked not in (None, FRAMES, *TECHNIQUES):
+        raise RequestError(f"technique: {asked!r}; expected one of {[*TECHNIQUES, FRAMES]}")
     if asked == FRAMES:
         return technique != "electrochemistry"
     return asked is None or technique == asked
@@ -99,17 +108,9 @@ def choose(
     ------
     UnknownFormatError
         No reader claims any file, or several formats are mixed and `format` does not choose.
-    RequestError
-        `technique` is not known, or not that of `format`.
     """
-    if technique not in (None, FRAMES, *TECHNIQUES):
-        raise RequestError(f"technique: {technique!r}; expected one of {[*TECHNIQUES, FRAMES]}")
     if format is not None:
         reader = reader_named(format)
-        if not _wanted(reader.technique, technique):
-            raise RequestError(
-                f"format: {format!r} reads {reader.technique}; technique says {technique!r}"
-            )
         if len(files) == 1:
             return format, list(files)
         claimed = [f for f in files if f.suffix in reader.suffixes or format in claims(f)]

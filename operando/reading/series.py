@@ -14,7 +14,7 @@ from operando.model import check
 from operando.reading.files import Named, expand
 from operando.reading.frames import join_frames
 from operando.reading.logs import join_logs
-from operando.reading.registry import choose, reader_named
+from operando.reading.registry import choose, reader_named, wanted
 from operando.reading.sidecar import Log
 from operando.reading.times import Declared
 
@@ -122,7 +122,10 @@ def read(
             raise RequestError(f"{key}: {number!r}; expected a finite number of that unit")
     name, files = choose(expand(path), format=format, technique=technique)
     chosen = dict(options or {})
-    if reader_named(name).technique == "electrochemistry":
+    kind = str(chosen.get("technique", reader_named(name).technique))
+    if not wanted(kind, technique):
+        raise RequestError(f"format: {name!r} reads {kind}; technique says {technique!r}")
+    if kind == "electrochemistry":
         dataset = join_logs(files, format=name, options=chosen, declared=declared)
     else:
         pattern = _pattern(position)

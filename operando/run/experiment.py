@@ -22,6 +22,7 @@ from operando.interphase import Candidate, candidates
 from operando.model import ALIGNMENT_FLAGS, FAULTS, FRAME_FLAGS, count_flags
 from operando.reading import read
 from operando.reading.files import expand
+from operando.reading.registry import FRAMES
 from operando.recipe import Compute, Electrochemistry, Measurement, Recipe, Source
 from operando.run.observing import detect, observe
 
@@ -160,7 +161,12 @@ def _named(measurement: Measurement) -> Iterator[None]:
 
 def read_log(source: Electrochemistry, root: Path) -> xr.Dataset:
     """Read and prepare the electrochemistry of a recipe."""
-    log = read(_files(source.path, root), first=source.first, **_clock(source))
+    log = read(
+        _files(source.path, root),
+        technique="electrochemistry",
+        first=source.first,
+        **_clock(source),
+    )
     return _from_root(prepare(log, max_gap_s=source.max_gap_s, sign=source.current_sign), root)
 
 
@@ -168,6 +174,7 @@ def read_frames(source: Measurement, root: Path) -> xr.Dataset:
     """Read the frames of one measurement of a recipe."""
     frames = read(
         _files(source.path, root),
+        technique=FRAMES,
         stamp=source.stamp,
         exposure_s=source.exposure_s,
         first=source.first,

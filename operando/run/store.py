@@ -35,6 +35,9 @@ FIRST = (
 )
 """Columns of a table that come first."""
 
+SEVERAL = (("line",), ("arc",))
+"""Dimensions of an observable that has several numbers a frame: columns of the table."""
+
 VOLUMETRIC = ("tomography",)
 """Techniques whose frames are referenced by path and checksum, never copied into a result."""
 
@@ -66,6 +69,7 @@ def write_tree(folder: Path, tree: xr.DataTree, *, format: str) -> None:
     path = folder / "experiment.zarr"
     stored = _storable(tree)
     if format == "netcdf":
+        stored = stored.map_over_datasets(_real)
         stored.to_netcdf(folder / "experiment.nc", engine="h5netcdf")
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -88,6 +92,17 @@ def _storable(tree: xr.DataTree) -> xr.DataTree:
             dataset = dataset.drop_dims(list(axes_of(dataset)))
         nodes[node.path] = dataset
     return xr.DataTree.from_dict(nodes, name=tree.name)
+
+
+def _real(dataset: xr.Dataset) -> xr.Dataset:
+    """Store complex numbers as two real variables: NetCDF-4 knows no complex type."""
+    for name, variable in dataset.data_vars.items():
+        if variable.dtype.kind == "c":
+            parts = {f"{name}_real": variable.real, f"{name}_imag": variable.imag}
+            dataset = dataset.drop_vars(str(name)).assign(
+                {part: values.assign_attrs(variable.attrs) for part, values in parts.items()}
+            )
+    return dataset
 
 
 def write_events(path: Path, events: list[Event]) -> None:
@@ -114,10 +129,11 @@ def _columns(numbers: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
     for variable in numbers.data_vars.values():
         if variable.dims == ("time",):
             yield _header(variable), _cells(variable)
-        elif variable.dims == ("time", "line"):
-            for line in variable["line"].values:
-                column = variable.sel(line=line)
-                yield f"{line} {_header(column)}", _cells(column)
+        elif variable.dims[:1] == ("time",) and variable.dims[1:] in SEVERAL:
+            [parts] = variable.dims[1:]
+            for part in variable[parts].values:
+                column = variable.sel({parts: part})
+                yield f"{part} {_header(column)}", _cells(column)
 
 
 def _rank(name: object) -> tuple[int, str]:
