@@ -94,8 +94,3 @@ def test_schema_is_json_and_complete() -> None:
     result = CliRunner().invoke(main, ["schema"])
     schema = json.loads(result.output)
     assert {"Edge", "Peaks", "Pores", "NewPeaks", "Departure"} <= set(schema["$defs"])
-
-
-def test_formats_table_of_the_readme_is_generated() -> None:
-    table = CliRunner().invoke(main, ["formats", "--markdown"]).output
-    assert table.strip() in (ROOT / "README.md").read_text(encoding="utf-8")
