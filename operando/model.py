@@ -136,6 +136,18 @@ def axes_of(dataset: xr.Dataset) -> tuple[str, ...]:
     raise ContractError(f"no axis of {dataset.attrs['technique']} among {list(dataset.coords)}")
 
 
+def averaged_backward(log: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Mark the rows of a log whose current is the mean since the row before.
+
+    `current.attrs["averaging"]` says "backward" or "instantaneous" of all rows; "mixed" leaves it
+    to the variable `current_averaged`, as for techniques of one experiment that record differently.
+    """
+    averaging = log["current"].attrs.get("averaging") if "current" in log else None
+    if averaging == "mixed":
+        return np.asarray(log["current_averaged"].values == 1)
+    return np.full(log.sizes["time"], averaging == "backward")
+
+
 def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, npt.NDArray[np.intp]]:
     """Return position -> indices of its frames, in order of first appearance; "" without any."""
     if "position" not in frames.coords:

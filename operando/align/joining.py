@@ -17,6 +17,7 @@ from operando.errors import AlignmentError, ContractError, RequestError
 from operando.model import (
     ALIGNMENT_FLAGS,
     STATES,
+    averaged_backward,
     category_attributes,
     count_flags,
     flag_attributes,
@@ -175,9 +176,11 @@ def _join(
 
 def _current(log: xr.Dataset, run: Integers) -> Pieces:
     values = log["current"].values.astype(np.float64)
-    if log["current"].attrs.get("averaging") == "backward":
-        return kernels.backward(values, run)
-    return kernels.linear(values, run)
+    averaged = averaged_backward(log)
+    held, sampled = kernels.backward(values, run), kernels.linear(values, run)
+    return Pieces(
+        *(np.where(averaged[1:], one, other) for one, other in zip(held, sampled, strict=True))
+    )
 
 
 def _capacities(
