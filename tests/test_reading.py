@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -25,9 +27,10 @@ from operando.errors import (
     UnknownFormatError,
 )
 from operando.model import FRAME_FLAGS, check
-from operando.reading import inspect, read
+from operando.reading import inspect, read, registry
 from operando.reading.files import expand
 from operando.reading.sidecar import Log
+from operando_readers._reader import File, Reader, clock
 
 AXIS = np.arange(8.0, 9.0, 0.01)
 
@@ -316,7 +319,7 @@ def test_nothing_recognised(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(range(256)))
     with pytest.raises(UnknownFormatError, match=r"a\.bin: no reader recognises it"):
         read(tmp_path / "a.bin")
-    with pytest.raises(UnknownFormatError, match="'nope'; known are biologic_mpr"):
+    with pytest.raises(UnknownFormatError, match=r"'nope'; known are .*, biologic_mpr, "):
         read(tmp_path / "a.bin", format="nope")
 
 
@@ -427,3 +430,124 @@ def test_public_surface_is_what_the_stub_says() -> None:
     stub = Path(operando.__file__).with_suffix(".pyi").read_text()
     assert all(f'"{name}"' in stub for name in operando.__all__)
     assert sorted(operando.__all__) == list(operando.__all__)
+
+
+def impose(monkeypatch: pytest.MonkeyPatch, **readers: Reader) -> None:
+    """Let these be the only readers there are."""
+    monkeypatch.setattr(registry, "formats", lambda: readers)
+
+
+def reader(technique: str, make: Callable[[File], xr.Dataset]) -> Reader:
+    """Return a reader of .fake files that claims them all."""
+    return Reader(
+        technique=technique,
+        suffixes=(".fake",),
+        sniff=lambda head, name: True,
+        read=make,
+        description="",
+    )
+
+
+def facts(technique: str) -> dict[str, Any]:
+    stamps = clock(start="2026-05-04T10:00:00", zone="UTC", marks="start", source="header")
+    return {"technique": technique, "clock": stamps, "original_metadata": {}}
+
+
+def fakes(folder: Path, count: int) -> Path:
+    for number in range(count):
+        (folder / f"f{number}.fake").write_text("x")
+    return folder
+
+
+def test_a_stage_position_rides_on_the_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a reader knows it; files that do not say leave NaN."""
+
+    def staged(file: File) -> xr.Dataset:
+        number = float(file.stem[1:])
+        coords: dict[str, Any] = {
+            "two_theta": ("two_theta", [1.0, 2.0], {"units": "degree"}),
+            "elapsed": ("time", [60.0 * number], {"units": "s"}),
+        }
+        if number:
+            coords["x"] = ("time", [number], {"units": "micrometre"})
+        intensity = (("time", "two_theta"), np.ones((1, 2)), {"units": "count"})
+        return xr.Dataset({"intensity": intensity}, coords, facts("xrd"))
+
+    impose(monkeypatch, staged=reader("xrd", staged))
+    frames = read(fakes(tmp_path, 3), format="staged")
+    np.testing.assert_array_equal(frames["x"].values, [np.nan, 1.0, 2.0])
+    assert frames["x"].attrs["units"] == "micrometre"
+
+
+SWEEPS = ([1.0, 10.0, 100.0], [10.00005, 1000.0], [1.0, 10.0, 100.0])
+"""Frequencies of three files; 10.00005 and 10 are one."""
+
+
+def sweep(file: File) -> xr.Dataset:
+    number = int(file.stem[1:])
+    frequency = np.array(SWEEPS[number])
+    coords = {
+        "frequency": ("frequency", frequency, {"units": "Hz"}),
+        "elapsed": ("time", [3600.0 * number], {"units": "s"}),
+    }
+    values = (frequency - 1j * number)[None]
+    impedance = (("time", "frequency"), values, {"units": "ohm"})
+    return xr.Dataset({"impedance": impedance}, coords, facts("impedance"))
+
+
+def test_sweeps_are_never_interpolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their frequencies are decades apart: the axis is the union, and a missing point is NaN."""
+    impose(monkeypatch, sweeps=reader("impedance", sweep))
+    frames = read(fakes(tmp_path, 3), format="sweeps")
+    np.testing.assert_array_equal(frames["frequency"], [1.0, 10.0, 100.0, 1000.0])
+    gap = complex(np.nan, np.nan)
+    expected = [
+        [1, 10, 100, gap],
+        [gap, 10.00005 - 1j, gap, 1000 - 1j],
+        [1 - 2j, 10 - 2j, 100 - 2j, gap],
+    ]
+    np.testing.assert_array_equal(frames["impedance"].values, np.array(expected))
+    assert not (frames["frame_flag"].values & FRAME_FLAGS["regridded"]).any()
+
+
+def test_a_file_may_be_a_log_and_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the technique is asked for, and nothing is chosen silently."""
+
+    def log(file: File) -> xr.Dataset:
+        coords = {"elapsed": ("time", [0.0, 1.0], {"units": "s"})}
+        voltage = ("time", [3.0, 3.1], {"units": "V"})
+        return xr.Dataset({"voltage": voltage}, coords, facts("electrochemistry"))
+
+    impose(monkeypatch, log=reader("electrochemistry", log), sweeps=reader("impedance", sweep))
+    path = fakes(tmp_path, 1) / "f0.fake"
+    with pytest.raises(UnknownFormatError, match=r"log \(electrochemistry\).*technique="):
+        read(path)
+    assert read(path, technique="electrochemistry").sizes == {"time": 2}
+    for technique in ("impedance", "frames"):
+        assert "impedance" in read(path, technique=technique)
+    assert {seen.format for seen in inspect(path)} == {"log", "sweeps"}
+    with pytest.raises(RequestError, match="'sweeps' reads impedance; technique says 'xrd'"):
+        read(path, format="sweeps", technique="xrd")
+    with pytest.raises(RequestError, match="technique: 'sweep'; expected one of"):
+        read(path, technique="sweep")
+
+
+def test_declared_frames_through_the_front_door(tmp_path: Path) -> None:
+    """Text that is declared to be frames is no log, although its format reads logs too."""
+    (tmp_path / "a.dat").write_text("100 5\n200 6\n")
+    columns = {
+        "raman_shift": {"name": 0, "units": "1/cm"},
+        "intensity": {"name": 1, "units": "count"},
+    }
+    frames = read(
+        tmp_path / "a.dat",
+        format="delimited",
+        technique="frames",
+        first="2026-05-04T10:00:00",
+        period_s=60.0,
+        tz="UTC",
+        options={"technique": "raman", "header": False, "columns": columns},
+    )
+    assert frames["intensity"].values.tolist() == [[5.0, 6.0]]

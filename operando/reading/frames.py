@@ -35,6 +35,10 @@ from operando_readers._reader import File
 Array = npt.NDArray[np.float64]
 
 
+STAGE = ("x", "y", "z")
+"""Coordinates of a frame on the stage, in micrometre, where a reader knows them."""
+
+
 @dataclass
 class _Seen:
     """What one pass over a file leaves behind: its times, its axis, its faults; no frame data."""
@@ -46,6 +50,7 @@ class _Seen:
     missing: npt.NDArray[np.int64] | None = None
     truncated: bool = False
     position: npt.NDArray[np.str_] | None = None
+    places: dict[str, xr.Variable] = field(default_factory=dict)
     version: tuple[int, int] = (0, 0)
     lazy: xr.Dataset | None = None
     template: xr.Dataset | None = None
@@ -88,7 +93,7 @@ def join_frames(
         dataset = _volumes(kept)
     else:
         dataset = _patterns(kept, problems, format=format, options=options)
-    dataset = _with_positions(dataset, kept, position)
+    dataset = _with_places(_with_positions(dataset, kept, position), kept)
     dataset = _ordered(dataset)
     facts = _common_facts([item.placed.facts for item in good if item.placed is not None])
     _refuse_mixtures([item.template for item in kept if item.template is not None])
@@ -139,6 +144,7 @@ def _scan(
         problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['truncated']}"})
     if "position" in dataset.coords:
         item.position = dataset["position"].values.astype(str)
+    item.places = {name: dataset[name].variable for name in STAGE if _is_place(dataset, name)}
     if lazy:
         item.lazy = dataset
     else:
@@ -309,6 +315,24 @@ def _with_positions(
         else:
             names += [""] * item.count if item.position is None else list(item.position)
     return dataset.assign_coords(position=("time", np.array(names, dtype=str)))
+
+
+def _is_place(dataset: xr.Dataset, name: str) -> bool:
+    return name in dataset.coords and dataset[name].dims == ("time",)
+
+
+def _with_places(dataset: xr.Dataset, kept: Sequence[_Seen]) -> xr.Dataset:
+    """Add where the stage stood, NaN for the frames of a file that does not say."""
+    for name in STAGE:
+        stated = next((item.places[name] for item in kept if name in item.places), None)
+        if stated is not None:
+            missing = [np.full(item.count, np.nan) for item in kept]
+            parts = [
+                item.places[name].values if name in item.places else nothing
+                for item, nothing in zip(kept, missing, strict=True)
+            ]
+            dataset = dataset.assign_coords({name: ("time", np.concatenate(parts), stated.attrs)})
+    return dataset
 
 
 def _with_flags(dataset: xr.Dataset, flag: npt.NDArray[np.int32]) -> xr.Dataset:

@@ -15,6 +15,9 @@ from operando.reading.files import Named, expand
 from operando.reading.registry import claims, formats, load, reader_named
 from operando_readers._reader import File
 
+MOST_POSITIONS = 8
+"""Positions that are printed: a map has thousands."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
@@ -54,7 +57,9 @@ class Inspection:
         if axes:
             lines.append(f"  axes       {axes}")
         if self.positions:
-            lines.append(f"  positions  {', '.join(self.positions)}")
+            shown = ", ".join(self.positions[:MOST_POSITIONS])
+            more = len(self.positions) - MOST_POSITIONS
+            lines.append(f"  positions  {shown}{f' and {more} more' if more > 0 else ''}")
         lines += [f"  {name:<10} {value}" for name, value in self.facts.items()]
         lines += [f"  problem    {problem}" for problem in self.problems]
         return "\n".join(lines)
