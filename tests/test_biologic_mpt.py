@@ -449,3 +449,27 @@ def test_both_exports_of_one_technique_agree(shared_data: Path) -> None:
     xr.testing.assert_equal(
         absolute["voltage"].drop_vars("elapsed"), elapsed["voltage"].drop_vars("elapsed")
     )
+
+
+def test_signals_of_the_beamline(tmp_path: Path) -> None:
+    """A trigger at an analog input and a thermocouple, under the names the binary file has."""
+    names = ["time/s", "Ewe/V", "Analog IN 1/V", "Analog IN 2/V", "Temperature/°C"]
+    log = read(tmp_path, text(names, [[0.0, 3.0, 5.0, -0.5, 25.25], [1.0, 3.0, 0.0, -0.5, 25.5]]))
+    assert log["analog_in_1"].values.tolist() == [5.0, 0.0]
+    assert log["analog_in_2"].values.tolist() == [-0.5, -0.5]
+    assert log["temperature"].values.tolist() == [25.25, 25.5]
+    units = [log[name].attrs["units"] for name in ("analog_in_1", "analog_in_2", "temperature")]
+    assert units == ["V", "V", "degree_Celsius"]
+
+
+def test_errors_are_kept_where_there_are_any(tmp_path: Path) -> None:
+    names = ["error", "time/s", "Ewe/V"]
+    log = read(tmp_path, text(names, [[0, 0.0, 3.0], [1, 1.0, 3.0]]))
+    assert log["error_instrument"].values.tolist() == [0, 1]
+    assert "error_instrument" not in read(tmp_path, text(names, [[0, 0.0, 3.0]]))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_header_of_no_lines(tmp_path: Path, count: int) -> None:
+    with pytest.raises(FormatError, match="N of 3 or more"):
+        read(tmp_path, f"EC-Lab ASCII FILE\nNb header lines : {count}\ntime/s\tEwe/V\n0\t1\n")

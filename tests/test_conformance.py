@@ -78,6 +78,7 @@ def test_numbers(reader: str, entry: dict[str, Any]) -> None:
         found = dataset[expected["variable"]].values[tuple(expected["index"])]
         tolerance = {"rel": expected.get("rtol", 1e-9), "abs": expected.get("atol", 1e-12)}
         wanted = float("nan") if expected["value"] is None else expected["value"]
+        wanted = complex(*wanted) if isinstance(wanted, list) else wanted
         assert found == pytest.approx(wanted, nan_ok=True, **tolerance), expected
 
 

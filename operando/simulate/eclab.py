@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +48,7 @@ CURRENT_NOISE = 1e-4
 HEADER = """EC-Lab ASCII FILE
 Nb header lines : {lines}
 
-Galvanostatic Cycling with Potential Limitation
+{technique}
 
 Run on channel : 3 (SN 0000)
 User :
@@ -69,6 +71,27 @@ Cycle Definition : Charge/Discharge alternance
 {columns}
 """
 
+
+SWEEP_COLUMNS = (
+    "freq/Hz",
+    "Re(Z)/Ohm",
+    "-Im(Z)/Ohm",
+    "|Z|/Ohm",
+    "Phase(Z)/deg",
+    "time/s",
+    "<Ewe>/V",
+    "<I>/mA",
+    "cycle number",
+)
+SWEEP_SETTINGS = (
+    ("Mode", "Single sine"),
+    ("E (V)", "0.0000"),
+    ("vs.", "Eoc"),
+    ("Nd", "6"),
+    ("Points", "per decade"),
+    ("spacing", "Logarithmic"),
+    ("Va (mV)", "10.0"),
+)
 
 SETTINGS = (
     ("Ns", "0", "1", "2", "3", "4"),
@@ -151,12 +174,70 @@ def text(cell: Cell, record: Log, *, name: str, start: str, comma: bool) -> byte
     settings = "\n".join("".join(f"{cell:<20}" for cell in row) for row in SETTINGS)
     columns = "\t".join(COLUMNS) + "\t"
     facts = {"start": start, "name": name, "settings": settings, "columns": columns}
-    header = HEADER.format(lines=HEADER.count("\n") + len(SETTINGS) - 1, **facts)
+    technique = "Galvanostatic Cycling with Potential Limitation"
+    lines = HEADER.count("\n") + len(SETTINGS) - 1
+    header = HEADER.format(lines=lines, technique=technique, **facts)
+    return _file(header, _lines(cell, record), start=start, comma=comma)
+
+
+def _file(header: str, lines: Iterable[str], *, start: str, comma: bool) -> bytes:
     head, stamp, tail = header.partition(f"Acquisition started on : {start}")
-    rows = "\n".join(_lines(cell, record)) + "\n"
+    rows = "".join(f"{line}\n" for line in lines)
     if comma:
         head, tail, rows = (DECIMAL.sub(",", part) for part in (head, tail, rows))
     return (head + stamp + tail + rows).replace("\n", "\r\n").encode("latin-1")
+
+
+def impedance_text(
+    frequency: Array,
+    impedance: npt.NDArray[np.complex128],
+    *,
+    time: Array,
+    voltage: Array,
+    name: str,
+    start: str,
+    comma: bool = False,
+) -> bytes:
+    """Return sweeps of potentiostatic impedance as EC-Lab exports them, with eight digits.
+
+    Parameters
+    ----------
+    frequency
+        Hz (points,), in the order they are measured.
+    impedance
+        Z' + i Z'' in ohm (sweeps, points).
+    time
+        Seconds (sweeps, points) since the start, when each point was done.
+    voltage
+        V (sweeps,): the potential each sweep is taken around.
+    start
+        Local time of the start, as EC-Lab writes it (MM/DD/YYYY HH:MM:SS.mmm).
+    comma
+        Whether the computer writes decimal commas.
+    """
+    settings = "\n".join("".join(f"{cell:<20}" for cell in row) for row in SWEEP_SETTINGS)
+    header = HEADER.format(
+        lines=HEADER.count("\n") + len(SWEEP_SETTINGS) - 1,
+        technique="Potentio Electrochemical Impedance Spectroscopy",
+        start=start,
+        name=name,
+        settings=settings,
+        columns="\t".join(SWEEP_COLUMNS) + "\t",
+    )
+    lines = (
+        "\t".join(
+            (
+                *(_single(at) for at in (hertz, z.real, -z.imag, abs(z))),
+                _single(math.degrees(cmath.phase(z))),
+                _double(moment),
+                *(_single(at) for at in (voltage[sweep], 0.0)),
+                _double(sweep + 1.0),
+            )
+        )
+        for sweep in range(impedance.shape[0])
+        for hertz, z, moment in zip(frequency, impedance[sweep], time[sweep], strict=True)
+    )
+    return _file(header, lines, start=start, comma=comma)
 
 
 def _lines(cell: Cell, record: Log) -> Iterator[str]:

@@ -6,7 +6,9 @@ EC-Lab counts a current positive when it oxidises the working electrode.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ import xarray as xr
 from operando_readers._reader import STATES, FormatError
 
 Array = npt.NDArray[np.float64]
+Variables = dict[str, tuple[str | tuple[str, ...], npt.NDArray[np.generic], dict[str, Any]]]
 
 
 POTENTIAL = {"V": 1.0, "mV": 1e-3, "µV": 1e-6}
@@ -30,82 +33,142 @@ COUNTS = {
     "Ns": ("step_instrument", "sequence of the technique (Ns)"),
 }
 WANTED = frozenset((*WORKING, *COUNTER, "<I>", "I", "dq", "(Q-Qo)"))
+MONITORED = {
+    "Analog IN 1/V": ("analog_in_1", "V", "voltage at analog input 1"),
+    "Analog IN 2/V": ("analog_in_2", "V", "voltage at analog input 2"),
+    "Analog IN 3/V": ("analog_in_3", "V", "voltage at analog input 3"),
+    "Temperature/°C": ("temperature", "degree_Celsius", "temperature seen by the instrument"),
+    "T/°C": ("temperature", "degree_Celsius", "temperature seen by the instrument"),
+}
+"""What else is recorded: a trigger of the beamline, a thermocouple."""
 
 SHORTEST_INTERVAL_S = 1e-4
 """Below this, dq / dt divides two rounded numbers and says nothing about the current."""
 
+Lacks = Callable[[Sequence[str]], str]
+"""Says which columns are missing among some names for what a reader is asked for; empty if none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One technique of EC-Lab as its file has it, whichever the format."""
+
+    columns: Mapping[str, npt.NDArray[np.generic]]
+    """Arrays of equal length by their names in EC-Lab's export."""
+    elapsed: Array | None
+    """Seconds since "Acquisition started on", one per row."""
+    technique: str
+    """EC-Lab's name of the technique."""
+    loop_starts: Sequence[int]
+    """Row at which each loop begins."""
+    attrs: dict[str, Any]
+    """Attributes of the dataset: clock, instrument, original metadata, what is truncated."""
+    raw: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    """Bytes (rows, bytes) of columns that are not known, by the name they are kept under."""
+
 
 def wanted(name: str) -> bool:
     """Whether a column of this name carries something `log` uses."""
-    flags = ("mode", "ox/red", "time/s")
-    return name in COUNTS or name in CONTROL or name in flags or _quantity(name)[0] in WANTED
+    flags = ("mode", "ox/red", "error", "time/s")
+    return (
+        name in COUNTS
+        or name in CONTROL
+        or name in flags
+        or name in MONITORED
+        or _quantity(name)[0] in WANTED
+    )
 
 
-def holds_potential(names: Sequence[str]) -> bool:
-    """Whether one of the columns is the potential of the working electrode, or of the cell."""
-    return any(_quantity(name)[0] in WORKING for name in names)
+def is_potential(name: str) -> bool:
+    """Whether a column of this name is the potential of the working electrode, or of the cell."""
+    return _quantity(name)[0] in WORKING
 
 
-def log(
-    columns: Mapping[str, npt.NDArray[np.generic]],
-    *,
-    elapsed: Array,
-    technique: str,
-    loop_starts: Sequence[int] = (),
-) -> xr.Dataset:
-    """Build the log of one file from its columns.
+def lacks_log(names: Sequence[str]) -> str:
+    """Return what columns of these names lack for `log`."""
+    enough = "time/s" in names and any(is_potential(name) for name in names)
+    return "" if enough else "'time/s' and a potential such as 'Ewe/V'"
 
-    Parameters
-    ----------
-    columns
-        Arrays of equal length by their names in EC-Lab's export.
-    elapsed
-        Seconds since "Acquisition started on", one per row.
-    technique
-        EC-Lab's name of the technique; its voltammetries sweep the potential in mode 2.
-    loop_starts
-        Row at which each loop begins.
+
+def potential(columns: Mapping[str, npt.NDArray[np.generic]]) -> Array | None:
+    """Return the potential of the working electrode, or of the cell, in V.
+
+    Raises
+    ------
+    FormatError
+        It is in an unknown unit.
+    """
+    return _column(columns, WORKING, POTENTIAL)
+
+
+def log(recording: Recording) -> xr.Dataset:
+    """Build the log of one file.
 
     Returns
     -------
     Dataset on `time` with `voltage` and, where the file has them, `counter_voltage`, `current`,
     `charge_counter`, `state_instrument`, `cycle_instrument`, `half_cycle_instrument`,
-    `step_instrument`, `loop`.
+    `step_instrument`, `loop`, `analog_in_1`, `analog_in_2`, `temperature`; `error_instrument` only
+    where the instrument reports an error in some row. Columns that nobody knows are bytes on
+    (time, <name>_byte).
 
     Raises
     ------
     FormatError
         No potential of the working electrode, an unknown unit, or a time that is not a number.
     """
+    columns, elapsed = recording.columns, recording.elapsed
+    voltage = potential(columns)
+    if voltage is None or elapsed is None:
+        raise FormatError(f"columns: {list(columns)}; expected {lacks_log([])}")
     if not np.isfinite(elapsed).all():
         raise FormatError(f"time/s: row {int(np.argmin(np.isfinite(elapsed)))} is not a number")
-    voltage = _column(columns, WORKING, POTENTIAL)
-    if voltage is None:
-        raise FormatError(f"columns: {list(columns)}; expected a potential, one of {WORKING}")
-    dataset = xr.Dataset(coords={"elapsed": ("time", elapsed, {"units": "s"})})
-    dataset["voltage"] = ("time", voltage, {"units": "V"})
+    found: Variables = {"voltage": ("time", voltage, {"units": "V"})}
     counter = _column(columns, COUNTER, POTENTIAL)
     if counter is not None:
-        dataset["counter_voltage"] = ("time", counter, {"units": "V"})
+        found["counter_voltage"] = ("time", counter, {"units": "V"})
     current, averaging = _current(columns, elapsed)
     if current is not None:
-        dataset["current"] = ("time", current, {"units": "A", "averaging": averaging})
+        found["current"] = ("time", current, {"units": "A", "averaging": averaging})
     charge = _column(columns, ("(Q-Qo)",), CHARGE)
     if charge is not None:
-        dataset["charge_counter"] = ("time", charge, {"units": "A h"})
+        found["charge_counter"] = ("time", charge, {"units": "A h"})
+    technique = recording.technique
     state = _state(columns, current=current, voltage=voltage, technique=technique)
     if state is not None:
-        dataset["state_instrument"] = ("time", state, _category())
+        found["state_instrument"] = ("time", state, _category())
     for name, (ours, meaning) in COUNTS.items():
         if name in columns:
             attrs = {"units": "1", "long_name": meaning}
-            dataset[ours] = ("time", _integers(columns[name]), attrs)
-    if loop_starts:
-        rows = np.arange(elapsed.size)
-        loop = np.searchsorted(np.asarray(loop_starts), rows, side="right") - 1
-        dataset["loop"] = ("time", loop.astype(np.int32), {"units": "1", "long_name": "loop"})
-    dataset.attrs.update(technique="electrochemistry", current_sign="oxidation_positive")
-    return dataset
+            found[ours] = ("time", _integers(columns[name]), attrs)
+    attrs = {"technique": "electrochemistry", "current_sign": "oxidation_positive"}
+    return xr.Dataset(
+        found | _besides(recording, rows=elapsed.size),
+        {"elapsed": ("time", elapsed, {"units": "s"})},
+        attrs | recording.attrs,
+    )
+
+
+def _besides(recording: Recording, *, rows: int) -> Variables:
+    """Return what a file may hold besides: loops, errors, other signals, unknown columns."""
+    columns = recording.columns
+    found: Variables = {}
+    if recording.loop_starts:
+        starts = np.asarray(recording.loop_starts)
+        loop = np.searchsorted(starts, np.arange(rows), side="right") - 1
+        attrs = {"units": "1", "long_name": "loop"}
+        found["loop"] = ("time", loop.astype(np.int32), attrs)
+    if "error" in columns and (error := columns["error"] == 1).any():
+        attrs = {"units": "1", "long_name": "error reported by the instrument"}
+        found["error_instrument"] = ("time", error.astype(np.int32), attrs)
+    for name, (ours, units, meaning) in MONITORED.items():
+        if name in columns and ours not in found:
+            attrs = {"units": units, "long_name": meaning}
+            found[ours] = ("time", columns[name].astype(np.float64), attrs)
+    for name, block in recording.raw.items():
+        attrs = {"units": "1", "long_name": "bytes of columns that are not known"}
+        found[name] = (("time", f"{name}_byte"), block, attrs)
+    return found
 
 
 def _quantity(name: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from operando_readers._reader import File, FormatError, clock
@@ -19,6 +19,9 @@ DateOrder = Literal["mdy", "dmy"]
 STAMP = re.compile(
     r"(\d{1,2})([/.\-])(\d{1,2})\2(\d{4}|\d{2})\s+(\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d{1,9}))?"
 )
+
+FIRST_YEAR, LAST_YEAR = 2005, 2099
+"""What ten digits in the name of a file must lie between to be taken for unix seconds."""
 
 
 def date_order_of(stamps: Sequence[str], *, declared: DateOrder | None) -> DateOrder:
@@ -105,3 +108,16 @@ def record_interval(header: str) -> float | None:
     for line in re.findall(r"^dt\w{0,2} \(s\)(.*)$", header, re.MULTILINE):
         values += [float(text.replace(",", ".")) for text in re.findall(r"\d+(?:[.,]\d+)?", line)]
     return max((value for value in values if value > 0), default=None)
+
+
+def hint_in_name(file: File) -> str:
+    """Return what a number in the name of a file suggests about its start; empty without one.
+
+    Some laboratories put unix seconds there. They are for the user to declare, never a clock: a
+    file is renamed, or started later than it was named.
+    """
+    for digits in re.findall(r"(?<!\d)\d{10}(?!\d)", file.stem):
+        moment = datetime.fromtimestamp(int(digits), UTC)
+        if FIRST_YEAR <= moment.year <= LAST_YEAR:
+            return f"{digits} in its name may be unix time, {moment:%Y-%m-%dT%H:%M:%S} UTC"
+    return ""

@@ -52,6 +52,10 @@ class FormatError(Exception):
     """The file is not what the reader reads, or stops being so at the place named."""
 
 
+class FormatWarning(UserWarning):
+    """The file holds more than the reader understands; what it does understand is read."""
+
+
 @dataclass(frozen=True, order=True)
 class File:
     """A file on disk, a folder that is one measurement, or a member of a zip, read in place."""

@@ -1,11 +1,7 @@
 """EC-Lab ASCII files (.mpt, or .txt of that layout): the text export of BioLogic potentiostats.
 
-Usage: `read(file)`; `date_order` when a start such as 05.04.2022 leaves day and month open.
-
-File structure: "EC-Lab ASCII FILE", "Nb header lines : N", N - 3 lines of settings (Latin-1, LF or
-CRLF), the column names on line N, then tab-separated rows. Three-line headers carry no settings.
-Numbers follow the language of the computer (comma or point), `time/s` is elapsed or absolute
-whatever the header says, columns come in any order and end with or without a tab.
+Usage: `read(file)`; `date_order` when a start such as 05.04.2022 leaves day and month open. The
+layout is told in `_mpt`, the meaning of the columns in `_eclab`.
 
 The comments, masses and materials in the header are often left over from a template; they are kept
 in `original_metadata` and never interpreted.
@@ -13,26 +9,15 @@ in `original_metadata` and never interpreted.
 
 from __future__ import annotations
 
-import io
-import re
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
-from operando_readers import _eclab, _eclab_clock
-from operando_readers._reader import File, FormatError, Reader, clock
-
-MAGIC = (b"EC-Lab ASCII FILE", b"BT-Lab ASCII FILE")
-MISSING = ["XXX", "XXXX", "NaN", "NAN", "nan"]
-FIXED_WIDTH = re.compile(rb"-?(\d[.,]\d+)E[+-]\d{3}")
+from operando_readers import _eclab, _eclab_clock, _mpt
+from operando_readers._reader import File, Reader
 
 
 def sniff(head: bytes, name: str) -> bool:
     """Whether the file starts as EC-Lab text files do."""
-    return head.removeprefix(b"\xef\xbb\xbf").startswith(MAGIC)
+    return head.removeprefix(_mpt.BYTE_ORDER_MARK).startswith(_mpt.MAGIC)
 
 
 def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.Dataset:
@@ -60,187 +45,9 @@ def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.
     Absolute stamps are wall-clock times: a file exported that way across a change to or from
     summer time is an hour off after it. Export elapsed time instead.
     """
-    raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    header, names, block = _split(raw)
-    block, truncated = _without_torn_row(block, header.count("\n"))
-    columns, stamps = _parse(block, names, first_line=header.count("\n") + 1)
-    sidecar = _eclab_clock.sidecar_text(file)
-    start = _eclab_clock.acquisition_start(header, date_order=date_order)
-    facts = _eclab_clock.clock_of(start, sidecar, date_order=date_order)
-    if stamps is not None:
-        columns["time/s"], facts = _since_start(stamps, header, facts, date_order)
-    lines = header.splitlines()
-    technique = lines[3].strip() if len(lines) > 4 else ""
-    starts = [int(row) for row in re.findall(r"^Loop \d+ from point number (\d+)", header, re.M)]
-    dataset = _eclab.log(
-        columns,
-        elapsed=columns["time/s"].astype(np.float64),
-        technique=technique,
-        loop_starts=starts,
+    return _eclab.log(
+        _mpt.recording(file, wanted=_eclab.wanted, lacks=_eclab.lacks_log, date_order=date_order)
     )
-    dataset.attrs.update(
-        clock=facts,
-        instrument="BioLogic",
-        original_metadata={"technique": technique, "header": header},
-    )
-    interval = _eclab_clock.record_interval(header)
-    if interval is not None:
-        dataset.attrs["max_record_interval_s"] = interval
-    if truncated:
-        dataset.attrs["truncated"] = truncated
-    return dataset
-
-
-def _split(raw: bytes) -> tuple[str, list[str], bytes]:
-    """Split a file into its header (with the line of names), the names and the rows."""
-    if not raw.startswith(MAGIC):
-        raise FormatError(f"first line: {raw[:20]!r}; expected 'EC-Lab ASCII FILE'")
-    count = re.match(rb"[^\n]*\n\s*Nb header lines\s*:\s*(\d+)\s*?\n", raw[:200])
-    if count is None:
-        raise FormatError("line 2: no 'Nb header lines : N'")
-    end = 0
-    for line in range(int(count[1])):
-        end = raw.find(b"\n", end) + 1
-        if end == 0:
-            raise FormatError(f"header: ends in line {line + 1} of {int(count[1])}; cut short?")
-    try:
-        header = raw[:end].decode()
-    except UnicodeDecodeError:
-        header = raw[:end].decode("latin-1")
-    header = header.replace("\r\n", "\n")
-    names = header.splitlines()[-1].rstrip().split("\t")
-    if "time/s" not in names or not _eclab.holds_potential(names):
-        raise FormatError(f"line {int(count[1])}: columns {names}; expected 'time/s' and 'Ewe/V'")
-    return header, names, raw[end:]
-
-
-def _without_torn_row(block: bytes, header_lines: int) -> tuple[bytes, str]:
-    """Drop zeros after the last row, and a last row that certainly lacks something."""
-    kept = block.rstrip(b"\x00")
-    if kept.endswith((b"\n\n", b"\n\r\n")):
-        kept = kept.rstrip(b"\r\n") + b"\n"
-    reason = "the file ends in zeros" if block.endswith(b"\x00") else ""
-    if b"\x00" in kept:
-        line = header_lines + 1 + kept.count(b"\n", 0, kept.find(b"\x00"))
-        raise FormatError(f"line {line}: holds NUL bytes")
-    end = kept.rfind(b"\n") + 1
-    last = kept[end:]
-    if last and (end == 0 or not _complete(last, like=kept[: end - 1].rpartition(b"\n")[2])):
-        if end == 0 and not reason:
-            return kept, reason
-        kept = kept[:end]
-        reason = f"the last row is cut short: {last[-40:]!r}"
-    return kept, reason
-
-
-def _complete(row: bytes, *, like: bytes) -> bool:
-    """Whether a row without line end has the fields, and in the last the digits, of another."""
-    fields, model = row.rstrip(b"\r").split(b"\t"), like.rstrip(b"\r").split(b"\t")
-    if len(fields) != len(model):
-        return False
-    wanted, found = FIXED_WIDTH.fullmatch(model[-1]), FIXED_WIDTH.fullmatch(fields[-1])
-    if wanted is None:
-        return True
-    return found is not None and len(found[1]) == len(wanted[1])
-
-
-def _parse(
-    block: bytes, names: list[str], *, first_line: int
-) -> tuple[dict[str, npt.NDArray[np.float64]], list[str] | None]:
-    """Return the columns we use as numbers, and the stamps when `time/s` is absolute."""
-    positions = {name: at for at, name in reversed(list(enumerate(names))) if _eclab.wanted(name)}
-    if not block.strip():
-        return {name: np.empty(0) for name in positions}, None
-    first = block[: block.find(b"\n") if b"\n" in block else None]
-    separators = first.count(b"\t")
-    if len(first.rstrip().split(b"\t")) != len(names):
-        raise FormatError(
-            f"line {first_line}: {separators + 1} fields under {len(names)} column names"
-        )
-    absolute = b":" in first.split(b"\t")[positions["time/s"]]
-    rows = block.count(b"\n") + (not block.endswith(b"\n"))
-    if block.count(b"\t") != separators * rows:
-        raise FormatError(_misfit(block, separators, first_line))
-    types: dict[int, Any] = dict.fromkeys(positions.values(), np.float64)
-    if absolute:
-        types[positions["time/s"]] = str
-    try:
-        table = pd.read_csv(
-            io.BytesIO(block),
-            sep="\t",
-            header=None,
-            usecols=sorted(types),
-            dtype=types,
-            decimal=_decimal(block, first, positions["time/s"] if absolute else None),
-            na_values=MISSING,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            encoding="latin-1",
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        reason = str(error).partition("\n")[0]
-        raise FormatError(f"{_misfit(block, separators, first_line)} ({reason})") from error
-    columns = {name: table[at].to_numpy() for name, at in positions.items()}
-    stamps = [str(text) for text in columns.pop("time/s")] if absolute else None
-    return columns, stamps
-
-
-def _decimal(block: bytes, first: bytes, stamp_column: int | None) -> str:
-    """Return the decimal mark; where stamps hold marks of their own, the first row decides.
-
-    The parser refuses every number written with the other mark.
-    """
-    if stamp_column is not None:
-        fields = first.split(b"\t")
-        block = b"\t".join(fields[:stamp_column] + fields[stamp_column + 1 :])
-    comma, point = b"," in block, b"." in block
-    if comma and point:
-        raise FormatError("decimal mark: commas and points in one file; export it again")
-    return "," if comma else "."
-
-
-def _misfit(block: bytes, separators: int, first_line: int) -> str:
-    for at, row in enumerate(block.splitlines()):
-        if row.count(b"\t") != separators:
-            found = row.count(b"\t") + 1
-            return f"line {first_line + at}: {found} fields; expected {separators + 1}"
-    return "a row holds something else than numbers"
-
-
-def _since_start(
-    stamps: list[str],
-    header: str,
-    facts: _eclab_clock.Clock,
-    date_order: _eclab_clock.DateOrder | None,
-) -> tuple[npt.NDArray[np.float64], _eclab_clock.Clock]:
-    """Return seconds since the start (the first row when no start is known) and the clock."""
-    declared = re.search(r"Time format : Absolute (MMDD|DDMM)YYYY", header)
-    said: _eclab_clock.DateOrder | None = date_order
-    if declared is not None:
-        said = "mdy" if declared[1] == "MMDD" else "dmy"
-    order = _eclab_clock.date_order_of([stamps[0], stamps[-1]], declared=said)
-    pattern = _eclab_clock.STAMP.fullmatch(stamps[0])
-    assert pattern is not None
-    date = pattern[2].join(("%m", "%d") if order == "mdy" else ("%d", "%m"))
-    year = "%Y" if len(pattern[4]) == 4 else "%y"
-    mark = re.search(r"[.,]\d+$", stamps[0])
-    fraction = f"{mark[0][0]}%f" if mark and ":" in stamps[0] else ""
-    layout = f"{date}{pattern[2]}{year} %H:%M:%S{fraction}"
-    try:
-        moments = pd.to_datetime(pd.Series(stamps), format=layout).to_numpy("datetime64[ns]")
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise FormatError(f"time/s: {reason}") from error
-    if facts["start"] is None:
-        first = _eclab_clock.iso_stamp(stamps[0], date_order=order)
-        facts = clock(start=first, zone=None, marks="instant", source="column")
-    since = moments - np.datetime64(str(facts["start"]), "ns")
-    elapsed = since.astype(np.int64) / 1e9
-    if elapsed[0] < -1.0:
-        raise FormatError(
-            f"time/s: {stamps[0]!r} is before the start {facts['start']}; pass date_order"
-        )
-    return elapsed, facts
 
 
 READER = Reader(
