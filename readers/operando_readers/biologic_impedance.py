@@ -24,7 +24,7 @@ import xarray as xr
 
 from operando_readers import _eclab, _eclab_clock, _mpr, _mpt
 from operando_readers._reader import File, FormatError, Reader
-from operando_readers._sweeps import find_starts, sweeps
+from operando_readers._sweeps import cartesian, find_starts, sweeps
 
 FREQUENCY = "freq/Hz"
 CARTESIAN = ("Re(Z)/Ohm", "-Im(Z)/Ohm")
@@ -106,7 +106,7 @@ def _impedance(recording: _eclab.Recording) -> npt.NDArray[np.complex128]:
     one = recording.columns[first].astype(np.float64)
     other = recording.columns[second].astype(np.float64)
     if first == CARTESIAN[0]:
-        return np.asarray(one - 1j * other, np.complex128)
+        return cartesian(one, -other)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(one * np.exp(1j * np.radians(other)), np.complex128)
 
