@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,31 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operando.electrochemistry import prepare
+from operando.electrochemistry import (
+    critical_current,
+    cycles,
+    differential_capacity,
+    polarisation,
+    prepare,
+    voltammograms,
+)
 from operando.electrochemistry.states import infer_states
 from operando.electrochemistry.turns import turning_points
 from operando.errors import AlignmentError, RequestError
 from operando.model import STATES, category_attributes, check
 from operando.reading import read
+from operando.simulate.noise import stream
+from operando.simulate.protocols import (
+    START,
+    Instrument,
+    Protocol,
+    Short,
+    Stage,
+    polarised,
+    programmed,
+    symmetric,
+    voltammogram,
+)
 
 Array = npt.NDArray[np.float64]
 ZERO = np.datetime64("2022-07-26T20:38:30.190", "ns")
@@ -190,6 +211,9 @@ def test_symmetric_cells_and_rests_are_undecidable() -> None:
     np.testing.assert_array_equal(kept["current"].values, current)
     with pytest.raises(RequestError, match=r"not declared.*current_sign"):
         prepare(log_of(time, flat, current, sign="unknown"))
+    # Polarisation that relaxes moves against the current; that is no contradiction.
+    relaxing = flat * (1 + np.exp(-(time % 3000) / 1000))
+    assert "unverified" in prepare(log_of(time, relaxing, current)).attrs["current_sign_source"]
     rest = prepare(log_of(time, np.full(time.size, 3.0), 0.0, sign="unknown"))
     assert rest.attrs["current_sign_source"] == "no current"
     assert (rest["state"].values == REST).all()
@@ -344,10 +368,151 @@ def test_instrument_labels_win_where_known() -> None:
     np.testing.assert_array_equal(log["state_instrument"], told)
 
 
+CURRENT = 1e-3
+RECORDED = Instrument(current_noise=3e-6, current_offset=4e-6)
+
+
+def cc_cv(instrument: Instrument) -> Protocol:
+    """Two cycles of 1 mA to 3.75 V, held there to 0.1 mA, and back to 2.6 V, with rests."""
+    stages = [Stage(seconds=1800, current=0.0)]
+    for _ in range(2):
+        stages += [
+            Stage(seconds=1e5, current=CURRENT, voltage=3.75),
+            Stage(seconds=2e4, voltage=3.75, cutoff=CURRENT / 10),
+            Stage(seconds=1800, current=0.0),
+            Stage(seconds=1e5, current=-CURRENT, voltage=2.6),
+            Stage(seconds=1800, current=0.0),
+        ]
+    bits = stream(1, 0)
+    return programmed(stages, capacity=4e-3, instrument=instrument, bits=bits, initial=0.2)
+
+
+def pulses(
+    pulse_s: float, rest_s: float, *, ohms: tuple[float, float] = (20.0, 15.0), noise: float = 5e-5
+) -> Protocol:
+    """GITT: a rest, then pulses of 1 mA with rests between them."""
+    stages = [Stage(seconds=1800, current=0.0)]
+    for _ in range(round(20_000 / pulse_s)):
+        stages += [Stage(seconds=pulse_s, current=CURRENT), Stage(seconds=rest_s, current=0.0)]
+    instrument = Instrument(voltage_noise=noise, current_noise=2e-6, current_offset=3e-6)
+    bits = stream(1, 1)
+    return programmed(
+        stages, capacity=8e-3, instrument=instrument, bits=bits, initial=0.2, ohms=ohms
+    )
+
+
+def slope(instrument: Instrument) -> Protocol:
+    """A slow charge and discharge of a sloping cell, no hold, long rests."""
+    stages = [
+        Stage(seconds=6000, current=0.0),
+        Stage(seconds=4e4, current=CURRENT, voltage=3.5),
+        Stage(seconds=6000, current=0.0),
+        Stage(seconds=4e4, current=-CURRENT, voltage=2.7),
+    ]
+    bits = stream(1, 2)
+    return programmed(stages, capacity=8e-3, instrument=instrument, bits=bits, initial=0.1)
+
+
+def sweeps(rate: float, noise: float) -> Protocol:
+    """Five sweeps, the last through little current but its capacitance."""
+    return voltammogram(
+        [0.2, 1.0, -0.2, 1.0, -0.2, 0.5],
+        rate=rate,
+        peaks=[(0.6, 2e-3, 0.05), (0.5, -2e-3, 0.05)],
+        capacitance=1e-3,
+        instrument=Instrument(interval_s=2e-3 / rate, current_noise=noise, voltage_noise=2e-4),
+        bits=stream(1, 3),
+    )
+
+
+def stepped(*shorts: Short) -> Protocol:
+    """A symmetric cell in steps to 0.6 mA/cm2."""
+    return symmetric(
+        [sign * size for size in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6) for sign in (1, -1)],
+        area_cm2=0.785,
+        step_s=1800.0,
+        rest_s=300.0,
+        area_ohms=300.0,
+        instrument=Instrument(current_noise=1e-6, voltage_noise=2e-4),
+        bits=stream(1, 4),
+        shorts=shorts,
+    )
+
+
+PROTOCOLS: dict[str, tuple[Callable[[], Protocol], float]] = {
+    "CC-CV": (partial(cc_cv, Instrument()), 0.999),
+    "CC-CV, noise and offset": (partial(cc_cv, RECORDED), 0.999),
+    "CC-CV, 1 % noise": (partial(cc_cv, Instrument(current_noise=1e-5)), 0.998),
+    "slope, 0.4 % offset": (partial(slope, RECORDED), 1.0),
+    "slope, 2 % noise": (partial(slope, Instrument(current_noise=2e-5)), 1.0),
+    "GITT": (partial(pulses, 300, 900), 0.999),
+    "GITT, short pulses": (partial(pulses, 60, 300), 1.0),
+    "GITT hidden in noise": (partial(pulses, 100, 300, ohms=(0.5, 0.5), noise=1e-3), 0.999),
+    "GITT, 0.5 ohm": (partial(pulses, 300, 900, ohms=(0.5, 0.5)), 0.999),
+    **{f"CV, {rate} V/s": (partial(sweeps, rate, 1e-6), 0.998) for rate in (1e-4, 1e-2, 1.0)},
+    "CV, noisy": (partial(sweeps, 1e-3, 2e-5), 0.998),
+    "symmetric": (stepped, 1.0),
+    "symmetric, short": (partial(stepped, Short(at_s=12_000, left=0.1)), 1.0),
+    "polarisation": (
+        partial(
+            polarised,
+            0.01,
+            seconds=2e4,
+            steady=1e-6,
+            excess=5e-6,
+            decay_s=2000.0,
+            instrument=Instrument(current_noise=2e-8),
+            bits=stream(1, 5),
+        ),
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_states_of_simulated_protocols(name: str) -> None:
+    make, goal = PROTOCOLS[name]
+    log, state = make()
+    time = (log["time"].values - START).astype(float) / 1e9
+    run = np.zeros(time.size, int)
+    found = infer_states(time, log["voltage"].values, log["current"].values, run)
+    assert share(found, state) >= goal
+
+
+def test_a_second_that_was_recorded_is_no_blip() -> None:
+    """Rest, 20 rows within 0.4 s of charge, rest: the potentiostat records by change of voltage."""
+    time = np.concatenate(
+        [np.arange(20.0), 20 + 0.02 * np.arange(20), 21 + np.arange(0.0, 900, 10)]
+    )
+    current = np.where((time >= 20) & (time < 20.4), 1e-3, 0.0)
+    voltage = 0.3 + np.interp(time, [20, 20.4, 21, 900], [0, 1.7, 1.5, 0.5])
+    found = infer_states(time, voltage, current, np.zeros(time.size, int))
+    np.testing.assert_array_equal(found, np.where(current > 0, CHARGE, REST))
+
+
+def test_a_hold_of_which_only_the_noise_is_seen() -> None:
+    """1.5 s at -1.65 V: the current falls by 2.6 % under noise of 1.5 %, as a real file has it."""
+    generator = np.random.default_rng(2)
+    time = 1e-3 * np.arange(1500.0)
+    current = -4.36e-5 * (1 - 0.026 * time / 1.5) + 6.6e-7 * generator.normal(size=1500)
+    voltage = -1.65014 + 2.5e-5 * generator.normal(size=1500)
+    found = infer_states(time, voltage, current, np.zeros(1500, int))
+    assert (found == HOLD_DOWN).all()
+    flat = np.where(current < 0, -4.36e-5, 0) + 6.6e-7 * generator.normal(size=1500)
+    assert (infer_states(time, voltage, flat, np.zeros(1500, int)) == DISCHARGE).all()
+
+
 REAL_LOGS = {
     "operando/xas_ni_lno_rock/EC/*.mpt": 7735,
     "operando/xrd_zn_mno2_mspd/Echem/ZMO_D_C03.mpt": 6346,
+    "operando/xrd_zn_mno2_mspd/Echem/ZMO_D2_C03.mpr": 14_372,
+    "operando/xas_mn_zn_claess/Echem/Cell C/CellC_01_02_GCPL_C04.mpr": 33_761,
+    "formats/echem/biologic/250116_kigr_gen6_01_01_GCPL_CD8.mpr": 392,
     "formats/echem/biologic/250116_kigr_gen6_01_02_GCPL_CD8.mpr": 3791,
+    "formats/echem/biologic/00_test_04_MB_C01.mpr": 1501,
+    "formats/echem/biologic/Pt_poly_cv_CUT.mpt": 223,
+    "formats/echem/biologic/commercial_cell_001__1753280829_C01.mpr": 95,
+    "formats/echem/biologic/commercial_cell_001__1753283786_C01.mpr": 215,
 }
 
 
@@ -361,7 +526,65 @@ def test_inferred_states_agree_with_the_instrument(shared_data: Path, pattern: s
     time = (log["time"].values - ZERO).astype(float) / 1e9
     voltage, current = log["voltage"].values, log["current"].values
     found = infer_states(time, voltage, current, log["run"].values.astype(int))
-    assert share(found, told) >= 0.99
+    # Told to flow, and not flowing: the first row of a step, whose direction nothing says yet.
+    undefined = (told != REST) & (current == 0)
+    assert undefined.sum() <= 3
+    assert share(found[~undefined], told[~undefined]) >= 0.99
+
+
+# Any log ------------------------------------------------------------------------------------------
+
+VERBS: list[Callable[[xr.Dataset], xr.Dataset]] = [
+    cycles,
+    differential_capacity,
+    voltammograms,
+    polarisation,
+    partial(critical_current, area_cm2=1.0),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 60),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([None, *STATES.values()]),
+    st.booleans(),
+)
+def test_verbs_answer_or_refuse_any_log(
+    rows: int, seed: int, state: int | None, holes: bool
+) -> None:
+    """Noise, constants, decays, triangles, holes: a table, or one refusal; never a warning."""
+    generator = np.random.default_rng(seed)
+    time = np.sort(generator.uniform(0, 1000, rows)) if seed % 2 else 10.0 * np.arange(rows)
+    voltages = [
+        generator.normal(3, 1, rows),
+        3 + 0.01 * time,
+        np.full(rows, 3.0),
+        np.abs((time / 100) % 2 - 1),
+    ]
+    currents = [
+        generator.normal(0, 1, rows),
+        np.full(rows, 1e-3),
+        np.exp(-time / 100),
+        generator.choice([-1.0, 0.0, 1.0], rows),
+    ]
+    voltage, current = voltages[seed % 4], currents[seed // 4 % 4]
+    if holes:
+        voltage[generator.random(rows) < 0.2] = np.nan
+        current[generator.random(rows) < 0.2] = np.nan
+    log = prepare(log_of(time, voltage, current), sign="oxidation_positive")
+    if state is not None:
+        log["state"].values[:] = np.where(generator.random(rows) < 0.9, state, REST)
+    refused = [str(said) for verb in VERBS if (said := refusal(verb, log)) is not None]
+    assert all(said.startswith("log: no ") for said in refused)
+
+
+def refusal(verb: Callable[[xr.Dataset], xr.Dataset], log: xr.Dataset) -> RequestError | None:
+    try:
+        verb(log)
+    except RequestError as error:
+        return error
+    return None
 
 
 # Half-cycles --------------------------------------------------------------------------------------

@@ -1,5 +1,17 @@
-"""What the potentiostat did: runs, the sign of the current, charge, states, half-cycles, cycles."""
+"""What the potentiostat did: runs, signs, charge, states, cycles, and what they say of the cell."""
 
+from operando.electrochemistry.critical_current import critical_current
+from operando.electrochemistry.cycles import cycles
+from operando.electrochemistry.differential_capacity import differential_capacity
+from operando.electrochemistry.polarisation import polarisation
 from operando.electrochemistry.preparation import prepare
+from operando.electrochemistry.voltammetry import voltammograms
 
-__all__ = ["prepare"]
+__all__ = [
+    "critical_current",
+    "cycles",
+    "differential_capacity",
+    "polarisation",
+    "prepare",
+    "voltammograms",
+]

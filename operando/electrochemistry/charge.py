@@ -33,7 +33,7 @@ def net_charge(
     counter: Array,
     run: Integers,
     *,
-    backward: bool,
+    backward: Mask,
     unsigned: bool,
     gap_s: Array,
     resting: Mask,
@@ -50,7 +50,7 @@ def net_charge(
     time_s, current, counter
         Rows (n,) in order of time: s, A (oxidation positive), A h (NaN where there is no counter).
     backward
-        The current is the mean since the previous row.
+        Rows (n,) whose current is the mean since the previous row.
     unsigned
         The counter grows in both directions; its steps take the sign of the current.
     gap_s
@@ -58,7 +58,7 @@ def net_charge(
         uncertain unless the current was about zero (`resting`) on both sides.
     """
     step_s = np.diff(time_s, prepend=time_s[:1])
-    integrated = _integrated_steps(step_s, current, np.diff(run, prepend=-1) == 0, backward)
+    integrated = integrated_steps(step_s, current, np.diff(run, prepend=-1) == 0, backward)
     counted = np.flatnonzero(np.isfinite(counter))
     known = np.isfinite(counter) | np.isfinite(current)
     if not known.any():
@@ -68,7 +68,7 @@ def net_charge(
     restarted = np.ones(time_s.size, bool)
     if counted.size:
         # A counter may run on from one file to the next, where the current says what to expect.
-        likely = _integrated_steps(step_s, current, step_s <= gap_s, backward)
+        likely = integrated_steps(step_s, current, step_s <= gap_s, backward)
         step, restart = _counter_steps(
             counter[counted], _between(likely, counted), current[counted], unsigned=unsigned
         )
@@ -80,10 +80,10 @@ def net_charge(
     return Charge(np.cumsum(steps), uncertain, _method(counted.size, time_s.size, backward))
 
 
-def _integrated_steps(step_s: Array, current: Array, inside: Mask, backward: bool) -> Array:
+def integrated_steps(step_s: Array, current: Array, inside: Mask, backward: Mask) -> Array:
     """Return the charge (A h) passed since the previous row, 0 where it is not known."""
     earlier = np.append(current[:1], current[:-1])
-    mean = current if backward else (current + earlier) / 2
+    mean = np.where(backward, current, (current + earlier) / 2)
     step = step_s * mean / SECONDS_PER_HOUR
     return np.where(inside & np.isfinite(step), step, 0.0)
 
@@ -131,8 +131,9 @@ def _uncertain(
     return mask
 
 
-def _method(counted: int, rows: int, backward: bool) -> str:
-    rule = "backward rectangles" if backward else "trapezoids"
+def _method(counted: int, rows: int, backward: Mask) -> str:
+    rules = {"backward rectangles": backward.any(), "trapezoids": not backward.all()}
+    rule = " and ".join(name for name, used in rules.items() if used)
     if counted == 0:
         return f"current integrated by {rule}"
     if counted == rows:

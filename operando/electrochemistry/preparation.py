@@ -11,18 +11,25 @@ import xarray as xr
 
 from operando.electrochemistry.charge import Charge, net_charge
 from operando.electrochemistry.runs import Runs, cut_runs
+from operando.electrochemistry.scales import charge_ratio, check_capacity, check_charge
 from operando.electrochemistry.signs import Sign, oxidation_positive
 from operando.electrochemistry.states import infer_states, resting
 from operando.electrochemistry.turns import half_cycles, since_half_cycle
 from operando.errors import RequestError
-from operando.model import STATES, category_attributes, check
+from operando.model import STATES, averaged_backward, category_attributes, check
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+PREPARED = {"voltage", "current", "run", "state", "half_cycle", "net_capacity", "charge_uncertain"}
+
 
 def prepare(
-    log: xr.Dataset, *, max_gap_s: float | None = None, sign: Sign = "declared"
+    log: xr.Dataset,
+    *,
+    max_gap_s: float | None = None,
+    sign: Sign = "declared",
+    nominal_capacity: float | None = None,
 ) -> xr.Dataset:
     """Return the log in order of time, with everything that follows from it.
 
@@ -30,7 +37,9 @@ def prepare(
     (pairs of them), from 0, -1 unknown; `net_capacity` (A h, oxidation positive, continuous over
     restarts); `half_cycle_capacity` (A h, magnitude); `charge_uncertain` (1 from the first gap on
     in which an unknown charge may have passed). `current` becomes positive for oxidation; `attrs`
-    say where its sign (`current_sign_source`) and the charge (`charge_method`) come from.
+    say where its sign (`current_sign_source`) and the charge (`charge_method`) come from, how the
+    instrument's counter compares with the integrated current (`charge_check`), and the largest
+    half-cycle with the nominal capacity (`capacity_check`).
 
     Parameters
     ----------
@@ -42,14 +51,17 @@ def prepare(
         1.5 times `attrs["max_record_interval_s"]`.
     sign
         "declared" believes `attrs["current_sign"]` and checks it; else what the user says.
+    nominal_capacity
+        Of the cell, A h; only to find currents or charges that are a thousand times too large.
 
     Raises
     ------
     AlignmentError
         Two files recorded at the same time although they are not loops of one sequence.
     RequestError
-        The sign of the current contradicts the voltage, or nothing says what it is; or `max_gap_s`
-        is not positive.
+        The sign of the current contradicts the voltage, or nothing says what it is; `max_gap_s`
+        or `nominal_capacity` is not positive; or the counter is a unit factor off the current, or a
+        half-cycle more than 30 times the nominal capacity.
     """
     if max_gap_s is not None and not max_gap_s > 0:
         raise RequestError(f"max_gap_s: {max_gap_s!r}; expected seconds > 0")
@@ -59,6 +71,8 @@ def prepare(
     time_s = (nanoseconds - nanoseconds[:1]) / 1e9
     voltage, recorded = _numbers(log, "voltage"), _numbers(log, "current")
     told = _integers(log, "state_instrument", STATES["unknown"])
+    # At open circuit no current flows, whether the instrument writes the zero or not.
+    recorded = np.where(np.isnan(recorded) & (told == STATES["rest"]), 0.0, recorded)
     declared = str(log.attrs.get("current_sign", "unknown"))
     current, source = oxidation_positive(
         time_s, voltage, recorded, runs.run, state=told, declared=declared, sign=sign
@@ -66,21 +80,37 @@ def prepare(
     state = told
     if (told < 0).any():
         state = np.where(told < 0, infer_states(time_s, voltage, current, runs.run), told)
+    counter, idle = _numbers(log, "charge_counter"), resting(current)
+    backward = averaged_backward(log)
+    ratio = charge_ratio(time_s, current, counter, runs.run, backward=backward, resting=idle)
+    charge_check = check_charge(ratio)
     charge = net_charge(
         time_s,
         current,
-        _numbers(log, "charge_counter"),
+        counter,
         runs.run,
-        backward=_backward(log),
+        backward=backward,
         unsigned=(declared, sign) == ("unsigned", "declared"),
         gap_s=runs.gap_s,
-        resting=resting(current),
+        resting=idle,
     )
     prepared = log.assign(current=_signed(log, current), **_derived(runs, state, told, charge))
-    prepared.attrs["current_sign"] = "oxidation_positive"
-    prepared.attrs["current_sign_source"] = source
-    prepared.attrs["charge_method"] = charge.method
+    largest = float(prepared["half_cycle_capacity"].max()) if time_s.size else np.nan
+    prepared.attrs.update(
+        current_sign="oxidation_positive",
+        current_sign_source=source,
+        charge_method=charge.method,
+        charge_check=charge_check,
+        capacity_check=check_capacity(largest, nominal_capacity),
+    )
     return check(prepared)
+
+
+def require_prepared(log: xr.Dataset) -> None:
+    """Raise unless the log is one that `prepare` returned."""
+    missing = sorted(PREPARED - set(map(str, log.data_vars)))
+    if missing:
+        raise RequestError(f"electrochemistry: lacks {missing}; pass what operando.prepare returns")
 
 
 def _runs(log: xr.Dataset, max_gap_s: float | None) -> Runs:
@@ -148,7 +178,3 @@ def _integers(log: xr.Dataset, name: str, missing: int) -> Integers:
     if name not in log:
         return np.full(log.sizes["time"], missing, np.int64)
     return log[name].values.astype(np.int64)
-
-
-def _backward(log: xr.Dataset) -> bool:
-    return "current" in log and log["current"].attrs.get("averaging") == "backward"

@@ -19,6 +19,8 @@ AGREEMENT = 0.9
 """Share of the time in which sign(I) must equal sign(dE/dt) to call a sign verified."""
 CONSTANT = 0.05
 """Relative step above which a current is no longer constant."""
+SYMMETRIC = 0.9
+"""How much more often the voltage of a symmetric cell is positive at one sign of the current."""
 PIECES = 10
 FEWEST_PIECES = 4
 SMALLEST_CHANGE_V = 2e-3
@@ -50,8 +52,8 @@ def evidence(time_s: Array, voltage: Array, current: Array, run: Integers) -> Ev
     divided into ten pieces; pieces count by their duration, and only where the voltage moves more
     than 2 mV.
 
-    Fails (undecidable, NaN) for rests, sweeps, and symmetric cells whose voltage does not follow
-    charge.
+    Fails (undecidable, NaN) for rests, sweeps, and symmetric cells: their voltage is polarisation,
+    follows the current through zero, and relaxes against it.
 
     Parameters
     ----------
@@ -74,10 +76,20 @@ def evidence(time_s: Array, voltage: Array, current: Array, run: Integers) -> Ev
     change = np.diff(voltage[edges], axis=1)
     agree = np.sign(change) == np.sign(current[edges[:, 1:]])
     decidable = (np.abs(change) > SMALLEST_CHANGE_V) & (duration > 0)
+    if _symmetric(voltage[active], current[active]):
+        return Evidence(np.nan, 0.0)
     total = float(duration[decidable].sum())
     if np.count_nonzero(decidable) < FEWEST_PIECES or total == 0:
         return Evidence(np.nan, 0.0)
     return Evidence(float(duration[decidable & agree].sum()) / total, total / 3600)
+
+
+def _symmetric(voltage: Array, current: Array) -> bool:
+    """Whether the voltage has one sign with either sign of the current, and the other the other."""
+    shares = [
+        np.mean(voltage[current * way > 0] > 0) for way in (1, -1) if (current * way > 0).any()
+    ]
+    return len(shares) == 2 and bool(abs(shares[0] - shares[1]) > SYMMETRIC)
 
 
 def oxidation_positive(
