@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,31 @@ def test_frame_refusals(
 
 def test_it_claims_no_file_by_itself() -> None:
     assert not READER.sniff(b"t,E\n0,3\n", "a.csv")
+
+
+def test_month_names_do_not_depend_on_the_locale(tmp_path: Path) -> None:
+    time = {"name": "t", "format": "%d-%b-%y %I:%M:%S %p"}
+    content = "t,E\n23-Nov-23 3:56:11 PM,3\n01-Dez-23 12:00:00 AM,3\n"
+    log = read(tmp_path, content, columns=VOLTAGE, time=time)
+    assert np.datetime64(log.attrs["clock"]["start"]) == np.datetime64("2023-11-23T15:56:11")
+    assert log["elapsed"].values.tolist() == [0.0, 7 * 86_400.0 + 8 * 3600 + 229]
+
+
+@pytest.mark.parametrize(("layout", "value"), [("unix", "1777888800000"), ("unix_ms", "1e29")])
+def test_no_such_unix_time(tmp_path: Path, layout: str, value: str) -> None:
+    with pytest.raises(FormatError, match=f"not {layout} time"):
+        read(tmp_path, f"t,E\n{value},3\n", columns=VOLTAGE, time={"name": "t", "format": layout})
+
+
+def test_damage_anywhere_is_a_format_error_or_a_log(tmp_path: Path) -> None:
+    content = "t;E;I\n" + "".join(f"{t};3,5{t};0,1\n" for t in range(40))
+    columns = {**VOLTAGE, "current": {"name": "I", "units": "mA"}}
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        spoiled = bytearray(content.encode())
+        spoiled[rng.integers(len(spoiled))] ^= int(rng.integers(1, 256))
+        path = tmp_path / "a.txt"
+        path.write_bytes(spoiled[: rng.integers(1, len(spoiled) + 1)])
+        with contextlib.suppress(FormatError):
+            log = READER.read(File(path), columns=columns, time=SECONDS, delimiter=";", decimal=",")
+            assert np.isfinite(log["elapsed"].values).all()

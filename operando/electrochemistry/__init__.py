@@ -1,5 +1,6 @@
 """What the potentiostat did: runs, signs, charge, states, cycles, and what they say of the cell."""
 
+from operando.electrochemistry.battery_data_format import write_battery_data_format
 from operando.electrochemistry.critical_current import critical_current
 from operando.electrochemistry.cycles import cycles
 from operando.electrochemistry.differential_capacity import differential_capacity
@@ -14,4 +15,5 @@ __all__ = [
     "polarisation",
     "prepare",
     "voltammograms",
+    "write_battery_data_format",
 ]

@@ -40,6 +40,7 @@ YEARS = (1990, 2200)
 EXCEL_DAYS = (32874, 109575)
 """Serial days of those years, counted from the end of 1899."""
 SAME_SPAN = 0.01
+LONGEST_STAMP = 60
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _split(text: str, *, what: str) -> _Split | None:
     text = text.strip()
     if not text:
         return None
-    match = STAMP.fullmatch(text)
+    match = STAMP.fullmatch(text) if len(text) <= LONGEST_STAMP else None
     if match is None:
         raise FormatError(f"{what}: {text[:40]!r}; expected a date and a time")
     date, hour, minute, second, fraction, half, offset = match.groups()
@@ -191,7 +192,7 @@ def _order_beside(dates: set[str], beside: Sequence[str]) -> DateOrder | None:
     """Return the order that puts a stamp within a day of another one that leaves no choice."""
     known = []
     for text in beside:
-        match = STAMP.fullmatch(text.strip())
+        match = STAMP.fullmatch(text.strip()[:LONGEST_STAMP])
         if match is not None and not _is_open(match[1]):
             known.append(_day(match[1], _order_of({match[1]}) or "mdy", what="header"))
     orders: set[DateOrder] = set()
@@ -243,7 +244,7 @@ def _day(date: str, order: DateOrder, *, what: str) -> np.datetime64:
 
 def _with_month_name(date: str, *, what: str) -> tuple[int, int, int]:
     words = [word for word in re.split(r"[\s.,-]+", date) if word]
-    name = next(word for word in words if not word[0].isdigit())
+    name = next(word for word in words if not word[0].isdecimal())
     day, year = (int(word) for word in words if word is not name)
     month = _month(name)
     if month is None:

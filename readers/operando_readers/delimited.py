@@ -18,18 +18,21 @@ column beside signal columns; when it was taken must be declared where it is rea
 
 from __future__ import annotations
 
-import io
+import itertools
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NotRequired, Required, TypedDict
+from typing import Literal, NotRequired, Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from operando_readers._log import Variable, counted, stated
 from operando_readers._reader import STATES, File, FormatError, Reader, clock
+from operando_readers._stamps import without_words
+from operando_readers._table import Table, lines_of, numbers, split, table_of, text_of
 
 Array = npt.NDArray[np.float64]
 
@@ -56,6 +59,7 @@ Columns = Mapping[str, ColumnSpec]
 
 SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 UNIX = {"unix": 1.0, "unix_ms": 1e-3}
+LATEST_UNIX_S = 9e9
 CHARGE = {"A h": 1.0, "A.h": 1.0, "mA h": 1e-3, "mA.h": 1e-3, "C": 1 / 3600}
 COUNT = {"1": 1.0}
 LOG: dict[str, tuple[str, Mapping[str, float]]] = {
@@ -131,7 +135,7 @@ def read(
         raise FormatError(f"current_sign: {current_sign!r}; expected one of {SIGNS}")
     _check_keys(columns, time)
     separator = delimiter or {".csv": ",", ".tsv": "\t"}.get(Path(file.name).suffix.lower(), r"\s+")
-    table, torn = _table(file, separator=separator, skip=skip, comment=comment, header=header)
+    table = _read_table(file, separator=separator, skip=skip, comment=comment, header=header)
     if technique == "electrochemistry":
         dataset = _log(table, columns, time, decimal=decimal)
         dataset.attrs["current_sign"] = current_sign
@@ -139,9 +143,9 @@ def read(
         if time is not None:
             raise FormatError(f"time: {dict(time)}; a file of {technique!r} is one frame")
         dataset = _frame(table, columns, technique=technique, decimal=decimal)
-    dataset.attrs.update(technique=technique, original_metadata={"columns": str(list(table))})
-    if torn:
-        dataset.attrs["truncated"] = torn
+    dataset.attrs.update(technique=technique, original_metadata={"columns": str(table.names)})
+    if table.truncated:
+        dataset.attrs["truncated"] = table.truncated
     return dataset
 
 
@@ -156,67 +160,30 @@ def _check_keys(columns: Columns, time: TimeSpec | None) -> None:
         raise FormatError(f"time: keys {extra}; known are {[*TimeSpec.__annotations__]}")
 
 
-def _table(
+def _read_table(
     file: File, *, separator: str, skip: int, comment: str | None, header: bool
-) -> tuple[pd.DataFrame, str]:
-    """Return all fields as text under the names of the file, and why its last row was left out."""
-    text = file.read_text().rstrip("\x00")
-    if "\x00" in text:
-        raise FormatError(f"line {text.count(chr(10), 0, text.find(chr(0))) + 1}: holds NUL bytes")
-    try:
-        table = pd.read_csv(
-            io.StringIO(text),
-            sep=separator,
-            skiprows=skip,
-            comment=comment,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            na_values=[],
-            index_col=False,
-            skipinitialspace=True,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise FormatError(f"table: {reason}") from error
-    if header:
-        table.columns = [str(name).strip() for name in table.iloc[0].fillna("")]
-        table = table.iloc[1:]
-    last = text.splitlines()[-1]
+) -> Table:
+    """Return all fields as text under the names of the file, or under their numbers."""
+    lines, mid_line = lines_of(text_of(file.read_bytes()))
     if comment is not None:
-        last = last.partition(comment)[0]
-    fields = last.split() if separator == r"\s+" else last.split(separator)
-    if not text.endswith("\n") and last and len(fields) < table.shape[1]:
-        return table.iloc[:-1], f"the last row is cut short: {last[-40:]!r}"
-    return table, ""
+        lines = [line.partition(comment)[0] for line in lines]
+    rows = split(lines[skip:], delimiter=separator, first=skip + 1)
+    first = next((row for row in rows if any(row[1])), None)
+    if first is None:
+        raise FormatError("table: no row in it")
+    names = first[1] if header else [str(at) for at in range(len(first[1]))]
+    body = rows if header else itertools.chain([first], rows)
+    return table_of(body, names, used=range(len(names)), mid_line=mid_line and bool(lines[-1]))
 
 
-def _pick(table: pd.DataFrame, name: str | int, *, what: str) -> pd.Series:
-    if isinstance(name, int) and 0 <= name < table.shape[1]:
-        return table.iloc[:, name]
-    if isinstance(name, int) or name not in table.columns:
-        raise FormatError(f"{what}: no column {name!r}; there are {list(table.columns)}")
-    if list(table.columns).count(name) > 1:
+def _pick(table: Table, name: str | int, *, what: str) -> list[str]:
+    if isinstance(name, int) and 0 <= name < len(table.names):
+        return table.columns[name]
+    if isinstance(name, int) or name not in table.names:
+        raise FormatError(f"{what}: no column {name!r}; there are {table.names}")
+    if table.names.count(name) > 1:
         raise FormatError(f"{what}: several columns {name!r}; give its number from 0")
-    return table[name]
-
-
-def _numbers(fields: pd.Series, *, what: str, decimal: str) -> Array:
-    """Return fields as numbers; an empty one is NaN, a measurement that was not made."""
-    other = "," if decimal == "." else "."
-    texts = fields.str.strip()
-    wrong = texts.str.contains(other, regex=False)
-    if not wrong.any():
-        numbers = pd.to_numeric(texts.str.replace(decimal, ".", regex=False), errors="coerce")
-        wrong = numbers.isna() & ~texts.str.lower().isin(("", "nan"))
-    if wrong.any():
-        at = int(np.argmax(wrong.to_numpy()))
-        raise FormatError(
-            f"{what}: data row {at + 1} holds {texts.iloc[at]!r}; expected a number with decimal "
-            f"{decimal!r}"
-        )
-    values: Array = numbers.to_numpy(np.float64)
-    return values
+    return table.columns[table.names.index(name)]
 
 
 def _factor(spec: ColumnSpec, units: Mapping[str, float], *, what: str) -> float:
@@ -225,9 +192,7 @@ def _factor(spec: ColumnSpec, units: Mapping[str, float], *, what: str) -> float
     return units[spec["units"]]
 
 
-def _log(
-    table: pd.DataFrame, columns: Columns, time: TimeSpec | None, *, decimal: str
-) -> xr.Dataset:
+def _log(table: Table, columns: Columns, time: TimeSpec | None, *, decimal: str) -> xr.Dataset:
     if time is None:
         raise FormatError("time: missing; a log needs a time column")
     elapsed, facts = _time(table, time, decimal=decimal)
@@ -241,11 +206,8 @@ def _log(
         if ours == "state_instrument":
             dataset[ours] = _states(fields, spec.get("states", {}))
             continue
-        values: npt.NDArray[Any] = _numbers(fields, what=ours, decimal=decimal) * factor
-        if units is COUNT:
-            countable = np.isfinite(values) & (np.abs(values) < np.iinfo(np.int32).max)
-            values = np.where(countable, values, -1).astype(np.int32)
-        dataset[ours] = ("time", values, {"units": unit})
+        values = numbers(fields, what=ours, decimal=decimal) * factor
+        dataset[ours] = counted(values) if units is COUNT else ("time", values, {"units": unit})
         if ours == "current":
             averaging = spec.get("averaging", "instantaneous")
             if averaging not in AVERAGING:
@@ -257,21 +219,15 @@ def _log(
     return dataset
 
 
-def _states(fields: pd.Series, words: Mapping[str, str]) -> xr.DataArray:
+def _states(fields: list[str], words: Mapping[str, str]) -> Variable:
     unknown = sorted(set(words.values()) - set(STATES))
     if not words or unknown:
         raise FormatError(f"state_instrument: states {dict(words)}; expected {list(STATES)}")
-    codes = fields.str.strip().map({word: STATES[state] for word, state in words.items()})
-    attrs = {
-        "flag_values": np.array(list(STATES.values()), np.int32),
-        "flag_meanings": " ".join(STATES),
-        "units": "1",
-    }
-    return xr.DataArray(codes.fillna(-1).to_numpy().astype(np.int32), dims="time", attrs=attrs)
+    return stated(fields, words)
 
 
 def _time(
-    table: pd.DataFrame, spec: TimeSpec, *, decimal: str
+    table: Table, spec: TimeSpec, *, decimal: str
 ) -> tuple[Array, dict[str, str | float | None]]:
     """Return seconds since the start and the clock of a time column."""
     fields = _pick(table, spec.get("name", ""), what="time")
@@ -280,11 +236,13 @@ def _time(
         raise FormatError(f"time: {dict(spec)}; expected either units or format")
     if layout is not None and layout not in UNIX:
         return _stamps(fields, layout)
-    numbers = _numbers(fields, what="time", decimal=decimal)
-    if not np.isfinite(numbers).all():
-        raise FormatError(f"time: data row {int(np.argmin(np.isfinite(numbers))) + 1} is empty")
+    values = numbers(fields, what="time", decimal=decimal)
+    if not np.isfinite(values).all():
+        raise FormatError(f"time: data row {int(np.argmin(np.isfinite(values))) + 1} is empty")
     if layout is not None:
-        nanoseconds = np.round(numbers * UNIX[layout] * 1e9).astype(np.int64)
+        if (np.abs(values * UNIX[layout]) > LATEST_UNIX_S).any():
+            raise FormatError(f"time: {values[0]:g} ...; not {layout} time of any year we know")
+        nanoseconds = np.round(values * UNIX[layout] * 1e9).astype(np.int64)
         return _since_first(nanoseconds.view("datetime64[ns]"), zone="UTC")
     if units not in SECONDS:
         raise FormatError(f"time: units {units!r}; expected one of {list(SECONDS)}")
@@ -298,13 +256,14 @@ def _time(
             raise FormatError(
                 f"time: start {start!r}; expected local time, its zone is given by tz"
             )
-    return numbers * SECONDS[units], clock(start=start, zone=None, marks="instant", source="none")
+    return values * SECONDS[units], clock(start=start, zone=None, marks="instant", source="none")
 
 
-def _stamps(fields: pd.Series, layout: str) -> tuple[Array, dict[str, str | float | None]]:
+def _stamps(fields: list[str], layout: str) -> tuple[Array, dict[str, str | float | None]]:
     zoned = "%z" in layout
+    plain, numeric = without_words(fields, layout)
     try:
-        moments = pd.to_datetime(fields.str.strip(), format=layout, utc=zoned)
+        moments = pd.to_datetime(pd.Series(plain, dtype=str), format=numeric, utc=zoned)
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise FormatError(f"time: format {layout!r}; {reason}") from error
@@ -324,7 +283,7 @@ def _since_first(
     return elapsed, clock(start=start, zone=zone, marks="instant", source="column")
 
 
-def _frame(table: pd.DataFrame, columns: Columns, *, technique: str, decimal: str) -> xr.Dataset:
+def _frame(table: Table, columns: Columns, *, technique: str, decimal: str) -> xr.Dataset:
     axes = [name for name in columns if name in TECHNIQUES[technique]]
     if len(axes) != 1:
         raise FormatError(f"columns: axes {axes}; expected one of {TECHNIQUES[technique]}")
@@ -332,13 +291,13 @@ def _frame(table: pd.DataFrame, columns: Columns, *, technique: str, decimal: st
     unit, units = AXES[name]
     factor = _factor(columns[name], units, what=name)
     fields = _pick(table, columns[name].get("name", ""), what=name)
-    axis = _numbers(fields, what=name, decimal=decimal) * factor
+    axis = numbers(fields, what=name, decimal=decimal) * factor
     order = _ascending(axis, what=name)
     dataset = xr.Dataset(coords={name: (name, axis[order], {"units": unit})})
     for ours, spec in columns.items():
         if ours == name:
             continue
-        values = _numbers(_pick(table, spec.get("name", ""), what=ours), what=ours, decimal=decimal)
+        values = numbers(_pick(table, spec.get("name", ""), what=ours), what=ours, decimal=decimal)
         attrs = {"units": _unit(spec, ours)}
         dataset[ours] = (("time", name), values[np.newaxis, order], attrs)
         if ours.endswith("_sigma") and ours.removesuffix("_sigma") in dataset:
