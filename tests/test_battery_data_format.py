@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,10 @@ def test_a_file_appears_whole_or_not_at_all(
     path.write_text("old")
 
     def full(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(RequestError, match="no space"):
         write_battery_data_format(prepared([1], [1], [3]), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
