@@ -459,7 +459,7 @@ def fakes(folder: Path, count: int) -> Path:
     return folder
 
 
-def test_a_stage_position_rides_on_the_frames(
+def test_what_a_reader_tells_of_a_frame_rides_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a reader knows it; files that do not say leave NaN."""
@@ -472,13 +472,17 @@ def test_a_stage_position_rides_on_the_frames(
         }
         if number:
             coords["x"] = ("time", [number], {"units": "micrometre"})
-        intensity = (("time", "two_theta"), np.ones((1, 2)), {"units": "count"})
-        return xr.Dataset({"intensity": intensity}, coords, facts("xrd"))
+        variables = {
+            "intensity": (("time", "two_theta"), np.ones((1, 2)), {"units": "count"}),
+            "cell_voltage": ("time", [3.0 + number], {"units": "V"}),
+        }
+        return xr.Dataset(variables, coords, facts("xrd"))
 
     impose(monkeypatch, staged=reader("xrd", staged))
     frames = read(fakes(tmp_path, 3), format="staged")
     np.testing.assert_array_equal(frames["x"].values, [np.nan, 1.0, 2.0])
     assert frames["x"].attrs["units"] == "micrometre"
+    np.testing.assert_array_equal(frames.coords["cell_voltage"].values, [3.0, 4.0, 5.0])
 
 
 SWEEPS = ([1.0, 10.0, 100.0], [10.00005, 1000.0], [1.0, 10.0, 100.0])
@@ -551,3 +555,20 @@ def test_declared_frames_through_the_front_door(tmp_path: Path) -> None:
         options={"technique": "raman", "header": False, "columns": columns},
     )
     assert frames["intensity"].values.tolist() == [[5.0, 6.0]]
+
+
+def test_the_beamlines_own_reading_of_the_cell_comes_from_its_log(tmp_path: Path) -> None:
+    """An empty cell is NaN; words are refused where they stand."""
+    for scan in (1, 2):
+        pattern(tmp_path / "xrd" / f"{scan}.xye", start=None)
+    log = tmp_path / "log.csv"
+    log.write_text("n,a,E\n1,2026-05-04 10:01:00,3.712\n2,2026-05-04 10:02:00, \n")
+    declared = Log(path=log, name="n", start="a", cell_voltage="E")
+    frames = read(tmp_path / "xrd", tz="UTC", log=declared)
+    np.testing.assert_array_equal(frames.coords["cell_voltage"].values, [3.712, np.nan])
+    assert frames["cell_voltage"].attrs["units"] == "V"
+    log.write_text("n,a,E\n1,2026-05-04 10:01:00,3.712\n2,2026-05-04 10:02:00,high\n")
+    with pytest.raises(ReadError, match=r"log\.csv, line 3: 'high' is no number of volts"):
+        read(tmp_path / "xrd", tz="UTC", log=declared)
+    with pytest.raises(RequestError, match=r"log\.cell_voltage.*no column 'U'"):
+        read(tmp_path / "xrd", tz="UTC", log=Log(path=log, name="n", start="a", cell_voltage="U"))

@@ -35,8 +35,9 @@ from operando_readers._reader import File
 Array = npt.NDArray[np.float64]
 
 
-STAGE = ("x", "y", "z")
-"""Coordinates of a frame on the stage, in micrometre, where a reader knows them."""
+VOLTS = {"units": "V", "long_name": "potential of the cell as the beamline read it"}
+CONSUMED = ("elapsed", "exposure")
+"""Numbers of a frame that become its times; all others a reader tells of it ride along."""
 
 
 @dataclass
@@ -50,7 +51,8 @@ class _Seen:
     missing: npt.NDArray[np.int64] | None = None
     truncated: bool = False
     position: npt.NDArray[np.str_] | None = None
-    places: dict[str, xr.Variable] = field(default_factory=dict)
+    told: dict[str, xr.Variable] = field(default_factory=dict)
+    """Numbers of each frame: stage positions, the beamline's own reading of the potential ..."""
     version: tuple[int, int] = (0, 0)
     lazy: xr.Dataset | None = None
     template: xr.Dataset | None = None
@@ -93,7 +95,7 @@ def join_frames(
         dataset = _volumes(kept)
     else:
         dataset = _patterns(kept, problems, format=format, options=options)
-    dataset = _with_places(_with_positions(dataset, kept, position), kept)
+    dataset = _with_told(_with_positions(dataset, kept, position), kept)
     dataset = _ordered(dataset)
     facts = _common_facts([item.placed.facts for item in good if item.placed is not None])
     _refuse_mixtures([item.template for item in kept if item.template is not None])
@@ -144,7 +146,14 @@ def _scan(
         problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['truncated']}"})
     if "position" in dataset.coords:
         item.position = dataset["position"].values.astype(str)
-    item.places = {name: dataset[name].variable for name in STAGE if _is_place(dataset, name)}
+    item.told = {
+        str(name): variable
+        for name, variable in dataset.variables.items()
+        if variable.dims == ("time",) and variable.dtype.kind in "fiu" and name not in CONSUMED
+    }
+    if log is not None and declared.log is not None and declared.log.cell_voltage is not None:
+        volts = sidecar.row_of(file, log, where=str(declared.log.path)).cell_voltage
+        item.told["cell_voltage"] = xr.Variable("time", [volts], VOLTS)
     if lazy:
         item.lazy = dataset
     else:
@@ -317,21 +326,16 @@ def _with_positions(
     return dataset.assign_coords(position=("time", np.array(names, dtype=str)))
 
 
-def _is_place(dataset: xr.Dataset, name: str) -> bool:
-    return name in dataset.coords and dataset[name].dims == ("time",)
-
-
-def _with_places(dataset: xr.Dataset, kept: Sequence[_Seen]) -> xr.Dataset:
-    """Add where the stage stood, NaN for the frames of a file that does not say."""
-    for name in STAGE:
-        stated = next((item.places[name] for item in kept if name in item.places), None)
-        if stated is not None:
-            missing = [np.full(item.count, np.nan) for item in kept]
-            parts = [
-                item.places[name].values if name in item.places else nothing
-                for item, nothing in zip(kept, missing, strict=True)
-            ]
-            dataset = dataset.assign_coords({name: ("time", np.concatenate(parts), stated.attrs)})
+def _with_told(dataset: xr.Dataset, kept: Sequence[_Seen]) -> xr.Dataset:
+    """Add what readers tell of each frame as coordinates, NaN where a file does not say."""
+    for name in dict.fromkeys(name for item in kept for name in item.told):
+        having = [item for item in kept if name in item.told]
+        parts = [
+            item.told[name].values if name in item.told else np.full(item.count, np.nan)
+            for item in kept
+        ]
+        attrs = having[0].told[name].attrs
+        dataset = dataset.assign_coords({name: ("time", np.concatenate(parts), attrs)})
     return dataset
 
 

@@ -26,6 +26,8 @@ class Log:
     """Column of the start of the exposure."""
     end: str | None = None
     """Column of its end; without it the exposure comes from elsewhere."""
+    cell_voltage: str | None = None
+    """Column of the beamline's own reading of the cell, in V: what an offset is proposed from."""
     format: str | None = None
     """`strptime` format of the stamps; ISO 8601 when not given."""
     delimiter: str = ","
@@ -38,6 +40,7 @@ class Row:
     name: str
     start: str
     end: str | None
+    cell_voltage: float | None
 
 
 def rows(log: Log) -> list[Row]:
@@ -58,7 +61,7 @@ def rows(log: Log) -> list[Row]:
         raise RequestError(f"log.delimiter: {log.delimiter!r}; expected one character")
     table = csv.DictReader(io.StringIO(file.read_text()), delimiter=log.delimiter)
     columns = list(table.fieldnames or [])
-    for key in ("name", "start", "end"):
+    for key in ("name", "start", "end", "cell_voltage"):
         column = getattr(log, key)
         if column is not None and column not in columns:
             raise RequestError(f"log.{key}: {file} has no column {column!r}; it has {columns}")
@@ -69,7 +72,8 @@ def rows(log: Log) -> list[Row]:
             raise ReadError(f"{where}: {len(columns)} columns expected, the line is shorter")
         start = _iso(line[log.start], log.format, f"{where}, column {log.start!r}")
         end = _iso(line[log.end], log.format, f"{where}, column {log.end!r}") if log.end else None
-        found.append(Row(line[log.name].strip(), start, end))
+        voltage = _volts(line[log.cell_voltage], where) if log.cell_voltage else None
+        found.append(Row(line[log.name].strip(), start, end, voltage))
     return found
 
 
@@ -89,6 +93,16 @@ def row_of(file: File, table: list[Row], *, where: str) -> Row:
             "log in the file's name"
         )
     return found[0]
+
+
+def _volts(text: str, where: str) -> float:
+    """Return a potential; an empty cell is NaN."""
+    if not text.strip():
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ReadError(f"{where}: {text!r} is no number of volts; expected 3.712") from error
 
 
 def _iso(text: str, format: str | None, where: str) -> str:
