@@ -156,6 +156,21 @@ def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, npt.NDArray[np.int
     return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
 
 
+PARTS = ("line", "arc")
+"""Dimensions, after time, of an observable that has several numbers a frame."""
+
+
+def parts_of(dataset: xr.Dataset, name: str) -> list[tuple[str, xr.Dataset]]:
+    """Return label and dataset of each line or arc of a number; one part "" where it has none."""
+    several = [dim for dim in PARTS if dim in dataset[name].dims]
+    if not several:
+        return [("", dataset)]
+    [dim] = several
+    prefix = "" if dim == "line" else f"{dim} "
+    labels = dataset[dim].values
+    return [(f"{prefix}{label}", dataset.isel({dim: at})) for at, label in enumerate(labels)]
+
+
 def check(dataset: xr.Dataset) -> xr.Dataset:
     """Return `dataset` unchanged, or raise if it breaks the contract. Never loads lazy data.
 

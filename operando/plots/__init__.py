@@ -1,9 +1,10 @@
 """Figures of aligned experiments, drawn the same on every machine."""
 
 from operando.plots.heatmap import heatmap
+from operando.plots.nyquist import nyquist
 from operando.plots.observable import observable
 from operando.plots.saving import save
 from operando.plots.spectra import spectra
 from operando.plots.volumes import volumes
 
-__all__ = ["heatmap", "observable", "save", "spectra", "volumes"]
+__all__ = ["heatmap", "nyquist", "observable", "save", "spectra", "volumes"]

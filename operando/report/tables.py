@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from operando.detect.event import Event, State
-from operando.model import positions
+from operando.model import parts_of, positions
 from operando.plots.series import believed
 from operando.report.html import with_sigma
 
@@ -106,7 +106,7 @@ def observables_table(observed: Mapping[str, Mapping[str, xr.Dataset]]) -> Table
     Parameters
     ----------
     observed
-        Measurement -> observable -> numbers on `time`, or on `time` and `line`.
+        Measurement -> observable -> numbers on `time`, or on `time` and `model.PARTS`.
 
     Returns
     -------
@@ -131,20 +131,12 @@ def _number_rows(name: str, dataset: xr.Dataset) -> Iterator[tuple[object, ...]]
     for variable in dataset.data_vars:
         if f"{variable}_sigma" not in dataset.variables:
             continue
-        for line, numbers in _by_line(dataset, str(variable)):
+        for line, numbers in parts_of(dataset, str(variable)):
             for place, at in positions(numbers).items():
                 unit = str(dataset[variable].attrs.get("units", "1"))
                 shown = "" if unit == "1" else unit
                 part = numbers.isel(time=at)
                 yield (f"{name}.{variable}", line, place, shown, *_range(part, str(variable)))
-
-
-def _by_line(dataset: xr.Dataset, variable: str) -> Iterator[tuple[str, xr.Dataset]]:
-    if "line" not in dataset[variable].dims:
-        yield "", dataset
-        return
-    for line in dataset["line"].values:
-        yield str(line), dataset.sel(line=line)
 
 
 def _range(dataset: xr.Dataset, variable: str) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from operando import plots, report
+from operando.model import parts_of
 from operando.run.experiment import Experiment, Say
 from operando.run.observing import SHOWN, own_frames
 from operando.run.store import VOLUMETRIC
@@ -57,6 +58,21 @@ def _draw_frames(
                 "The same slice of every volume, one grey scale; time and cell voltage above each.",
             )
         ]
+    if frames.attrs["technique"] == "impedance":
+        kinds = experiment.observed[name].values()
+        return [
+            _save(
+                plots.nyquist(
+                    frames,
+                    fits=next((n for n in kinds if n.attrs["kind"] == "resistance"), None),
+                    since=since,
+                ),
+                folder / f"{name}_nyquist",
+                f"{name}: sweeps in the complex plane",
+                "One scale on both axes; decades of frequency are marked. Lines: the circuit, "
+                "where it is believed.",
+            )
+        ]
     return [
         _save(
             plots.heatmap(frames, log, events=events),
@@ -90,7 +106,7 @@ def _draw_numbers(
     drawn = []
     numbers = own_frames(numbers)
     for variable in SHOWN[str(numbers.attrs["kind"])]:
-        for line, series in _lines(numbers):
+        for line, series in parts_of(numbers, variable)[:MOST_LINES]:
             label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))
             drawn.append(
                 _save(
@@ -104,13 +120,6 @@ def _draw_numbers(
                 )
             )
     return drawn
-
-
-def _lines(numbers: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
-    if "line" not in numbers.dims:
-        return [("", numbers)]
-    lines = numbers["line"].values.astype(str)[:MOST_LINES]
-    return [(str(line), numbers.sel(line=line)) for line in lines]
 
 
 def _save(figure: Figure, path: Path, title: str, caption: str) -> Drawn:

@@ -24,7 +24,7 @@ from operando.reading import read
 from operando.reading.files import expand
 from operando.reading.registry import FRAMES
 from operando.recipe import Compute, Electrochemistry, Measurement, Recipe, Source
-from operando.run.observing import detect, observe
+from operando.run.observing import detect, growth, observe
 
 Say = Callable[[str], None]
 
@@ -42,7 +42,7 @@ class Experiment:
     events: list[Event] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    """What each detector said of itself: calibrated, or why not."""
+    """How resistances grow, and what each detector said of itself: calibrated, or why not."""
 
     @property
     def problems(self) -> list[dict[str, str]]:
@@ -132,6 +132,10 @@ def run(
                     step.name: observe(frames, step) for step in measurement.observe
                 }
         [experiment.observed] = compute(lazy)
+        since = experiment.electrochemistry["time"].values[0]
+        for name, observables in experiment.observed.items():
+            for observable, numbers in observables.items():
+                experiment.said += growth(f"{name}: {observable}", numbers, since=since)
         for measurement in recipe.measurement:
             name = measurement.name
             if measurement.detect:
@@ -167,7 +171,13 @@ def read_log(source: Electrochemistry, root: Path) -> xr.Dataset:
         first=source.first,
         **_clock(source),
     )
-    return _from_root(prepare(log, max_gap_s=source.max_gap_s, sign=source.current_sign), root)
+    prepared = prepare(
+        log,
+        max_gap_s=source.max_gap_s,
+        sign=source.current_sign,
+        nominal_capacity=source.nominal_capacity_Ah,
+    )
+    return _from_root(prepared, root)
 
 
 def read_frames(source: Measurement, root: Path) -> xr.Dataset:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from operando.detect import (
@@ -17,7 +19,14 @@ from operando.detect import (
 )
 from operando.errors import RecipeError
 from operando.model import positions, signal_of
-from operando.observables import Window, segment_pores, track_edge, track_peaks
+from operando.observables import (
+    Window,
+    growth_law,
+    segment_pores,
+    track_edge,
+    track_peaks,
+    track_resistance,
+)
 from operando.recipe import (
     Detect,
     Edge,
@@ -26,15 +35,18 @@ from operando.recipe import (
     NewPeaks,
     Observe,
     Peaks,
+    Resistance,
 )
 
 SHOWN = {
     "edge": ("edge_energy_half", "edge_energy_integral"),
     "peaks": ("area", "centre"),
     "pores": ("porosity", "pore_count"),
+    "resistance": ("band_resistance", "resistance"),
     "new_peaks": ("area",),
 }
 """The numbers of each kind of observable that are drawn."""
+GROWN = ("initial_resistance", "rate", "exponent")
 
 
 def observe(frames: xr.Dataset, step: Observe) -> xr.Dataset:
@@ -76,6 +88,16 @@ def observe(frames: xr.Dataset, step: Observe) -> xr.Dataset:
             ],
             sigma=frames.get(f"{signal.name}_sigma"),
         )
+    elif isinstance(step, Resistance):
+        result = track_resistance(
+            _impedance(frames, step.name),
+            arcs=step.arcs,
+            tail=step.tail,
+            band=step.band,
+            middle=step.middle,
+            noise=step.noise,
+            potential=frames.get("potential"),
+        )
     else:
         result = segment_pores(
             signal_of(frames),
@@ -84,6 +106,56 @@ def observe(frames: xr.Dataset, step: Observe) -> xr.Dataset:
             minimum_voxels=step.minimum_voxels,
         )
     return result.assign_attrs(kind=step.kind)
+
+
+def _impedance(frames: xr.Dataset, name: str) -> xr.DataArray:
+    if frames.attrs["technique"] != "impedance":
+        raise RecipeError(
+            f"observe {name!r}: resistance needs impedance sweeps; the files are "
+            f"{frames.attrs['technique']}"
+        )
+    return signal_of(frames)
+
+
+def growth(name: str, numbers: xr.Dataset, *, since: np.datetime64) -> list[str]:
+    """Say how the resistances of one observable grow; nothing for other kinds.
+
+    Time counts from `since`, when the record of the cell begins: the exponent depends on it.
+    """
+    if numbers.attrs["kind"] != "resistance":
+        return []
+    origin = min(since, numbers["time"].values.min())
+    begin = np.datetime_as_string(origin, unit="s")
+    return [
+        f"{name}{f' at {position}' if position else ''}: {what} "
+        f"{_grown(*series, origin=origin)}, t since {begin}Z"
+        for position, rows in positions(numbers).items()
+        for what, series in _resistances(numbers.isel(time=rows))
+    ]
+
+
+def _resistances(numbers: xr.Dataset) -> Iterator[tuple[str, tuple[xr.DataArray, xr.DataArray]]]:
+    """Yield each resistance and its sigma, where the sweep is to be believed."""
+    band = numbers["band_resistance"].where(numbers["assessment"] == 0)
+    yield "band resistance", (band, numbers["band_resistance_sigma"])
+    for arc in numbers["arc"].values:
+        chosen = numbers.sel(arc=arc, drop=True)
+        believed = chosen["resistance"].where(chosen["resistance_assessment"] == 0)
+        yield f"arc {arc}", (believed, chosen["resistance_sigma"])
+
+
+def _grown(resistance: xr.DataArray, sigma: xr.DataArray, *, origin: np.datetime64) -> str:
+    law = growth_law(resistance, sigma=sigma, origin=origin)
+    attrs = law["assessment"].attrs
+    words = str(attrs["flag_meanings"]).split()
+    verdict = dict(zip(np.atleast_1d(attrs["flag_values"]).tolist(), words, strict=True))[
+        law["assessment"].item()
+    ]
+    if verdict != "success":
+        return f"{verdict.replace('_', ' ')} ({law['sweeps'].item()} sweeps)"
+    found = {name: (law[name].item(), law[f"{name}_sigma"].item()) for name in GROWN}
+    start, rate, exponent = (f"{value:.3g} +- {sigma:.2g}" for value, sigma in found.values())
+    return f"= ({start}) + ({rate}) (t / 1 h)^n ohm, n = {exponent}"
 
 
 def detect(
@@ -191,11 +263,13 @@ def series_of(
     if variable not in dataset or f"{variable}_sigma" not in dataset:
         known = [str(n) for n in dataset.data_vars if f"{n}_sigma" in dataset]
         raise RecipeError(f"detect.observable: {observable!r} unknown; {name!r} has {known}")
-    if "line" in dataset.dims:
-        lines = dataset["line"].values.astype(str).tolist()
-        if len(line) != 1 or line[0] not in lines:
-            raise RecipeError(f"detect.observable: {observable!r} needs one of the lines {lines}")
-        dataset = dataset.sel(line=line[0], drop=True)
+    for parts in set(dataset[variable].dims) - {"time"}:
+        names = dataset[parts].values.astype(str).tolist()
+        if len(line) != 1 or line[0] not in names:
+            raise RecipeError(
+                f"detect.observable: {observable!r} needs one of the {parts}s {names}"
+            )
+        dataset = dataset.isel({parts: names.index(line[0])}, drop=True)
     spots = positions(dataset)
     if position not in spots:
         raise RecipeError(f"detect.control: {position!r} is no position; there are {list(spots)}")

@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from operando.detect import Event
-from operando.model import axes_of, flag_names
+from operando.model import PARTS, axes_of, flag_names, parts_of
 
 CHUNK_FRAMES = 500
 CHUNK_BYTES = 8 << 20
@@ -34,9 +34,6 @@ FIRST = (
     "coverage",
 )
 """Columns of a table that come first."""
-
-SEVERAL = (("line",), ("arc",))
-"""Dimensions of an observable that has several numbers a frame: columns of the table."""
 
 VOLUMETRIC = ("tomography",)
 """Techniques whose frames are referenced by path and checksum, never copied into a result."""
@@ -129,11 +126,10 @@ def _columns(numbers: xr.Dataset) -> Iterator[tuple[str, list[str]]]:
     for variable in numbers.data_vars.values():
         if variable.dims == ("time",):
             yield _header(variable), _cells(variable)
-        elif variable.dims[:1] == ("time",) and variable.dims[1:] in SEVERAL:
-            [parts] = variable.dims[1:]
-            for part in variable[parts].values:
-                column = variable.sel({parts: part})
-                yield f"{part} {_header(column)}", _cells(column)
+        elif variable.dims in [("time", part) for part in PARTS]:
+            for label, part in parts_of(numbers, str(variable.name)):
+                column = part[str(variable.name)]
+                yield f"{label} {_header(column)}", _cells(column)
 
 
 def _rank(name: object) -> tuple[int, str]:
