@@ -15,6 +15,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import operando
 from operando.reading import formats
 from operando.simulate import eclab
 from operando_readers._mpr_columns import COLUMNS
@@ -303,3 +304,20 @@ def test_real_export(shared_data: Path) -> None:
     found = sweeps["impedance"].values[0]
     assert np.abs(found) == pytest.approx(modulus, rel=2e-7)
     assert np.degrees(np.angle(found)) == pytest.approx(phase, rel=1e-6, abs=1e-6)
+
+
+def test_a_slow_point_is_no_gap_in_the_log(tmp_path: Path) -> None:
+    """The longest point of a sweep is an interval of recording; hours between sweeps are not."""
+    frequency = np.array([10.0, 1.0, 0.1] * 2)
+    elapsed = np.array([1.0, 5.0, 300.0, 90_000.0, 90_004.0, 90_299.0])
+    rows = "".join(
+        f"{f}\t{10.0}\t{1.0}\t{t}\t{3.0}\n" for f, t in zip(frequency, elapsed, strict=True)
+    )
+    names = "freq/Hz\tRe(Z)/Ohm\t-Im(Z)/Ohm\ttime/s\t<Ewe>/V"
+    header = "Acquisition started on : 01/30/2026 10:00:00"
+    path = tmp_path / "a.mpt"
+    path.write_text(f"EC-Lab ASCII FILE\nNb header lines : 6\n\nPEIS\n{header}\n{names}\n{rows}")
+    log = operando.read(path, technique="electrochemistry", tz="UTC")
+    assert log["record_interval"].values.tolist() == [295.0] * 6
+    run = operando.prepare(log, sign="oxidation_positive")["run"]
+    assert run.values.tolist() == [0, 0, 0, 1, 1, 1]

@@ -74,7 +74,7 @@ def log_of(
         "source_files": json.dumps(["a.mpt", "b.mpt", "c.mpt"]),
     }
     if interval is not None:
-        attrs["max_record_interval_s"] = interval
+        data["record_interval"] = ("time", np.full(seconds.size, interval), {"units": "s"})
     return xr.Dataset(data, {"time": stamps}, attrs)
 
 

@@ -48,7 +48,7 @@ def prepare(
         `charge_counter` (A h), `state_instrument`, `loop`, `file_index`; rows in any order.
     max_gap_s
         Longest step of time that is no gap; by default the longest of five median steps, 60 s, and
-        1.5 times `attrs["max_record_interval_s"]`.
+        1.5 times the `record_interval` that the instrument was told.
     sign
         "declared" believes `attrs["current_sign"]` and checks it; else what the user says.
     nominal_capacity
@@ -114,13 +114,12 @@ def require_prepared(log: xr.Dataset) -> None:
 
 
 def _runs(log: xr.Dataset, max_gap_s: float | None) -> Runs:
-    interval = log.attrs.get("max_record_interval_s")
     return cut_runs(
         log["time"].values.astype("datetime64[ns]").astype(np.int64),
         file=_integers(log, "file_index", 0),
         loop=_integers(log, "loop", -1),
         max_gap_s=max_gap_s,
-        record_interval_s=None if interval is None else float(interval),
+        record_interval_s=np.nan_to_num(_numbers(log, "record_interval")),
         names=json.loads(log.attrs.get("source_files", "[]")),
     )
 

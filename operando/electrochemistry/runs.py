@@ -51,7 +51,7 @@ def cut_runs(
     file: Integers,
     loop: Integers,
     max_gap_s: float | None,
-    record_interval_s: float | None,
+    record_interval_s: Array,
     names: Sequence[str],
 ) -> Runs:
     """Order the rows of a log and cut them into runs.
@@ -68,6 +68,8 @@ def cut_runs(
         Nanoseconds (n,), in any order.
     file, loop
         Which file and which of its loops each row belongs to (n,).
+    record_interval_s
+        Longest time between rows that the instrument was told (n,), 0 where unknown.
     names
         Names of the files, for the message.
 
@@ -93,7 +95,7 @@ def _pieces(
     loop: Integers,
     rank: Integers,
     max_gap_s: float | None,
-    record_interval_s: float | None,
+    record_interval_s: Array,
 ) -> _Pieces:
     rows = np.argsort(file, kind="stable")
     backward = _steps(time[rows]) < 0
@@ -106,8 +108,8 @@ def _pieces(
     if max_gap_s is not None:
         limit = np.full(rows.size, max_gap_s * SECOND)
     else:
-        declared = GAP_IN_DECLARED_INTERVALS * (record_interval_s or 0.0)
-        limit = np.maximum(GAP_IN_STEPS * typical, max(SHORTEST_GAP_S, declared) * SECOND)
+        declared = np.maximum(GAP_IN_DECLARED_INTERVALS * record_interval_s[rows], SHORTEST_GAP_S)
+        limit = np.maximum(GAP_IN_STEPS * typical, declared * SECOND)
     filled = (_steps(rank[rows]) > 1) & (step > HOLE_IN_STEPS * typical)
     return _Pieces(rows, np.cumsum(cut | (step > limit) | filled), typical, limit)
 

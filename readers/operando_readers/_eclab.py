@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando_readers._reader import STATES, FormatError
+from operando_readers._sweeps import find_starts
 
 Array = npt.NDArray[np.float64]
 Variables = dict[str, tuple[str | tuple[str, ...], npt.NDArray[np.generic], dict[str, Any]]]
@@ -24,6 +25,7 @@ POTENTIAL = {"V": 1.0, "mV": 1e-3, "µV": 1e-6}
 CURRENT = {"A": 1.0, "mA": 1e-3, "µA": 1e-6, "nA": 1e-9}
 CHARGE = {"A.h": 1.0, "mA.h": 1e-3, "µA.h": 1e-6, "C": 1 / 3600, "mC": 1e-3 / 3600}
 
+FREQUENCY = "freq/Hz"
 WORKING = ("Ewe", "<Ewe>", "Ecell", "<Ecell>")
 COUNTER = ("Ece", "<Ece>")
 CONTROL = ("control/V", "control/V/mA")
@@ -75,6 +77,7 @@ def wanted(name: str) -> bool:
         or name in CONTROL
         or name in flags
         or name in MONITORED
+        or name == FREQUENCY
         or _quantity(name)[0] in WANTED
     )
 
@@ -141,12 +144,28 @@ def log(recording: Recording) -> xr.Dataset:
         if name in columns:
             attrs = {"units": "1", "long_name": meaning}
             found[ours] = ("time", _integers(columns[name]), attrs)
-    attrs = {"technique": "electrochemistry", "current_sign": "oxidation_positive"}
+    facts: dict[str, Any] = {
+        "technique": "electrochemistry",
+        "current_sign": "oxidation_positive",
+    }
+    if (interval := _longest_point(columns, elapsed)) is not None:
+        facts["max_record_interval_s"] = interval
     return xr.Dataset(
         found | _besides(recording, rows=elapsed.size),
         {"elapsed": ("time", elapsed, {"units": "s"})},
-        attrs | recording.attrs,
+        recording.attrs | facts,
     )
+
+
+def _longest_point(columns: Mapping[str, npt.NDArray[np.generic]], elapsed: Array) -> float | None:
+    """Return the longest time between two points of a sweep: a low frequency, and no gap."""
+    if FREQUENCY not in columns:
+        return None
+    frequency = columns[FREQUENCY].astype(np.float64)
+    points = np.flatnonzero(frequency > 0)
+    took = np.diff(elapsed[points])
+    took[find_starts(frequency[points])[1:] - 1] = 0.0
+    return float(took.max()) if took.size and took.max() > 0 else None
 
 
 def _besides(recording: Recording, *, rows: int) -> Variables:

@@ -26,7 +26,6 @@ from operando_readers import _eclab, _eclab_clock, _mpr, _mpt
 from operando_readers._reader import File, FormatError, Reader
 from operando_readers._sweeps import cartesian, find_starts, sweeps
 
-FREQUENCY = "freq/Hz"
 CARTESIAN = ("Re(Z)/Ohm", "-Im(Z)/Ohm")
 POLAR = ("|Z|/Ohm", "Phase(Z)/deg")
 COUNTERS = ("cycle number", "z cycle", "Ns")
@@ -50,8 +49,10 @@ def sniff(head: bytes, name: str) -> bool:
 
 def lacks_sweeps(names: Sequence[str]) -> str:
     """Return what columns of these names lack for sweeps of impedance."""
-    enough = FREQUENCY in names and any(set(pair) <= set(names) for pair in (CARTESIAN, POLAR))
-    return "" if enough else f"{FREQUENCY!r}, {CARTESIAN[0]!r} and {CARTESIAN[1]!r}"
+    enough = _eclab.FREQUENCY in names and any(
+        set(pair) <= set(names) for pair in (CARTESIAN, POLAR)
+    )
+    return "" if enough else f"{_eclab.FREQUENCY!r}, {CARTESIAN[0]!r} and {CARTESIAN[1]!r}"
 
 
 def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.Dataset:
@@ -78,7 +79,7 @@ def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.
     else:
         recording = _mpt.recording(file, wanted=_wanted, lacks=lacks_sweeps, date_order=date_order)
     columns = recording.columns
-    frequency = columns[FREQUENCY].astype(np.float64)
+    frequency = columns[_eclab.FREQUENCY].astype(np.float64)
     points = np.flatnonzero(frequency > 0)
     if not points.size:
         raise FormatError(f"freq/Hz: none of {frequency.size} rows has a frequency")
@@ -96,7 +97,7 @@ def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.
 
 
 def _wanted(name: str) -> bool:
-    ours = ("time/s", FREQUENCY, *CARTESIAN, *POLAR, *COUNTERS)
+    ours = ("time/s", _eclab.FREQUENCY, *CARTESIAN, *POLAR, *COUNTERS)
     return name in ours or _eclab.is_potential(name)
 
 
