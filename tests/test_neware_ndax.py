@@ -113,6 +113,7 @@ def test_counter_wins_over_a_wall_clock_set_back(
     rows = table([NOON, NOON + 10, NOON + 8.5, NOON + 18.5], [0.0, 10.0, 10.0, 20.0])
     log = read(tmp_path, monkeypatch, rows, local="2025-07-02 14:00:00")
     assert log["elapsed"].values.tolist() == [0.0, 10.0, 10.0, 20.0]
+    assert log["wall_clock"].values.tolist() == [0.0, 10.0, 8.5, 18.5]
     assert log.attrs["pauses_s"] == []
 
 
@@ -210,12 +211,16 @@ def test_agrees_with_the_export_of_neware(shared_data: Path) -> None:
 
 
 @pytest.mark.shared_data
-def test_clock_of_seventy_hours_is_the_counter(shared_data: Path) -> None:
+def test_clock_of_seventy_hours_is_the_counter(
+    shared_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The wall clock ran backwards 8 times; the counter never does."""
     log = READER.read(File(shared_data / "formats/echem/neware/20260302_IFE_BTS85_2_9_8_1.ndax"))
     assert np.diff(log["elapsed"].values).min() >= 0
     assert log["elapsed"].values[-1] == pytest.approx(252946, abs=1)
+    assert np.count_nonzero(np.diff(log["wall_clock"].values) < 0) == 8
     assert log.attrs["pauses_s"] == []
+    assert not caplog.records  # fastnda says what is done already
 
 
 @pytest.mark.shared_data

@@ -7,6 +7,9 @@ A reader turns one `File` into one dataset, as the file has it:
   axes ascending, decimal marks and unit prefixes resolved by what the file says;
 * coordinates on `time`, where the file knows them: `elapsed` (s, float64, counted from
   `attrs["clock"]["start"]`), `exposure` (s, the live time of a frame), `position` (string);
+  `wall_clock` (s, from the same moment as `elapsed`: the row's own stamps, where a file has a
+  counter too); any other number of a frame, such as the stage's `x` (micrometre) or `cell_voltage`
+  (V, the beamline's own reading of the cell);
 * `attrs["technique"]`, `attrs["clock"]` (see `clock`), `attrs["original_metadata"]` (a dict of
   plain strings and numbers: the vendor header, kept whole) and what else the file states
   (`instrument`, `element`, `edge`, `wavelength_angstrom`, `laser_wavelength_nm` ...).

@@ -8,8 +8,9 @@ are compared: equal means local (zone unknown), a whole number of quarter hours 
 Where they cannot be compared, files with the member data_runInfo.ndc hold UTC, all others local
 time. `attrs["clock_reason"]` says what was found.
 `elapsed` is the tester's own counter: the wall clock of its computer is stepped by seconds every
-few hours (9 steps, -12 s in 70 h on one real file) and may run backwards. The counter stands still
-while a test is paused; pauses are added back from the wall clock and listed in `attrs["pauses_s"]`.
+few hours (9 steps, -12 s in 70 h on one real file) and may run backwards; `wall_clock` keeps it for
+comparison. The counter stands still while a test is paused; pauses are added back from the wall
+clock and listed in `attrs["pauses_s"]`.
 
 Sign: Neware counts charging positive, which is oxidation at the working electrode of a full cell or
 of a cathode half cell. The charge counter starts again at every step.
@@ -17,6 +18,7 @@ of a cathode half cell. The charge counter starts again at every step.
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -64,7 +66,8 @@ def read(file: File) -> xr.Dataset:
     -------
     Log on `time` with `voltage` (V), `current` (A, instantaneous), `charge_counter` (A h, from zero
     at every step), `state_instrument` from the type of the step, `step_instrument`,
-    `cycle_instrument`, and `elapsed` (s) on the tester's counter from the first row.
+    `cycle_instrument`, `elapsed` (s) on the tester's counter from the first row, and `wall_clock`
+    (s) from the same moment as the stamps have it.
 
     Raises
     ------
@@ -83,7 +86,10 @@ def read(file: File) -> xr.Dataset:
     start = datetime.fromtimestamp(0, UTC) + timedelta(seconds=round(stamps[0], 3))
     return xr.Dataset(
         _variables(table),
-        {"elapsed": ("time", elapsed, {"units": "s"})},
+        {
+            "elapsed": ("time", elapsed, {"units": "s"}),
+            "wall_clock": ("time", stamps - stamps[0], {"units": "s"}),
+        },
         {
             "technique": "electrochemistry",
             "instrument": "Neware",
@@ -110,6 +116,7 @@ def _decode(file: File) -> tuple[Any, dict[str, str | float], bool]:
         raise FormatError(
             "Neware files need fastnda; install it with pip install 'operando[neware]'"
         ) from error
+    logging.getLogger("fastnda.ndax").addFilter(_is_news)
     with file.on_disk() as path, warnings.catch_warnings():
         # A version fastnda has not met is read all the same; the metadata say which one it is.
         warnings.simplefilter("ignore")
@@ -121,6 +128,11 @@ def _decode(file: File) -> tuple[Any, dict[str, str | float], bool]:
             # fastnda documents no exception: a damaged file makes it fail anywhere inside.
             text = str(error).partition("\n")[0]
             raise FormatError(f"fastnda: {type(error).__name__}: {text}") from error
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Pass on what fastnda logs, but for its advice to use the counter: it is used."""
+    return "negative jumps" not in record.getMessage()
 
 
 def _holds_run_info(path: Path) -> bool:
