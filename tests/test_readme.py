@@ -37,4 +37,5 @@ def formats_table() -> str:
 
 
 def test_table_of_formats() -> None:
-    assert formats_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+    table = formats_table()
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"put this in:\n{table}"
