@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from click.testing import CliRunner
 
 import operando
 from operando.cli import main
-from operando.model import STATES, averaged_backward
+from operando.model import ALIGNMENT_FLAGS, STATES, averaged_backward
+from operando.recipe import Recipe
 from operando.simulate import symmetric_cell
 from operando.simulate.symmetric_cell import HALF_S, INTERVAL_S, LOOPS
 
@@ -95,13 +97,24 @@ def test_every_sweep_lies_in_the_record_at_rest(cell: Path, log: xr.Dataset) -> 
         cell / "echem" / "na_sym_03_PEIS_C05.mpt",
         technique="impedance",
         tz="Europe/Paris",
-        clock_sigma_s=0.5,
     )
     aligned = operando.align(sweeps, log)
     assert aligned.sizes["time"] == LOOPS
     assert aligned["coverage"].values.tolist() == [1.0] * LOOPS
     assert (aligned["state"].values == STATES["rest"]).all()
     assert float(np.abs(aligned["voltage"]).max()) < 1e-3
+    # A sweep that is part of the log has the clock of the log, known or not.
+    assert not aligned["alignment_flag"].values.any()
+    shifted = operando.align(
+        operando.read(
+            cell / "echem" / "na_sym_03_PEIS_C05.mpt",
+            technique="impedance",
+            tz="Europe/Paris",
+            clock_offset_s=1.0,
+        ),
+        log,
+    )
+    assert (shifted["alignment_flag"].values & ALIGNMENT_FLAGS["clock_unverified"]).all()
 
 
 def test_the_growth_law_is_found(finished: tuple[Path, str], truth: dict[str, Any]) -> None:
@@ -161,3 +174,19 @@ def test_sweeps_survive_both_containers(
     both = netcdf["impedance_real"].values + 1j * netcdf["impedance_imag"].values
     np.testing.assert_array_equal(both, zarr["impedance"].values)
     whole.close()
+
+
+def test_init_drafts_a_recipe_for_files_that_are_both(cell: Path, tmp_path: Path) -> None:
+    """The sweeps belong to the record of the cell and are a measurement; the draft runs."""
+    folder = tmp_path / "cell"
+    shutil.copytree(cell / "echem", folder / "echem")
+    drafted = CliRunner().invoke(main, ["init", str(folder), "--tz", "Europe/Paris"])
+    assert drafted.exit_code == 0, drafted.output
+    recipe = Recipe.load(folder / "recipe.toml")
+    assert len(recipe.electrochemistry.path) == 3
+    [measurement] = recipe.measurement
+    assert measurement.path == "echem/na_sym_03_PEIS_C05.mpt"
+    assert [step.kind for step in measurement.observe] == ["resistance"]
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["run", str(folder / "recipe.toml"), "-o", str(out)])
+    assert result.exit_code == 0, result.output

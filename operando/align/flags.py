@@ -29,10 +29,15 @@ class Clocks(NamedTuple):
 
 
 def clocks_of(frames: xr.Dataset, log: xr.Dataset, *, time_sigma_s: float | None) -> Clocks:
-    """Return the uncertainty of the frames' clock against the log's, in quadrature."""
+    """Return the uncertainty of the frames' clock against the log's, in quadrature.
+
+    Sweeps of impedance that are part of the log have its clock: there is none to be uncertain of.
+    """
     described = {"frames": _clock(frames), "electrochemistry": _clock(log)}
     if time_sigma_s is not None:
         return Clocks(float(time_sigma_s), True, described)
+    if _same_clock(frames, log, described):
+        return Clocks(0.0, True, described)
     sigma = float(np.hypot(_sigma(described["frames"]), _sigma(described["electrochemistry"])))
     return Clocks(sigma, not np.isnan(sigma), described)
 
@@ -96,6 +101,13 @@ def duplicates(frames: xr.Dataset) -> Mask:
     mask = np.zeros(order.size, bool)
     mask[order[1:]] = same
     return mask
+
+
+def _same_clock(frames: xr.Dataset, log: xr.Dataset, described: dict[str, Any]) -> bool:
+    """Whether the frames stand in files of the log, and both were placed alike."""
+    ours, theirs = (set(json.loads(data.attrs.get("source_files", "[]"))) for data in (frames, log))
+    placed = [(c.get("offset_s"), c.get("drift_ppm"), c.get("zone")) for c in described.values()]
+    return bool(ours) and ours <= theirs and placed[0] == placed[1]
 
 
 def _clock(dataset: xr.Dataset) -> dict[str, Any]:

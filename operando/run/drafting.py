@@ -175,6 +175,16 @@ def _steps(seen: Inspection, first: Any) -> list[str]:
         ]
     if seen.technique == "tomography":
         return ["", "  [[measurement.observe]]", '  kind = "pores"', '  name = "pores"']
+    if seen.technique == "impedance":
+        return [
+            "",
+            "  [[measurement.observe]]",
+            '  kind = "resistance"',
+            '  name = "arcs"',
+            "  arcs = 2",
+            "  tail = true  # whether diffusion or a blocking electrode follows the arcs",
+            "  # band = [10.0, 10000.0]  # Hz around the process you follow; else the whole sweep",
+        ]
     return [
         "",
         "  # To follow lines, declare windows:",
