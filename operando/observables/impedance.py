@@ -33,7 +33,7 @@ class Number(NamedTuple):
 
 
 MODEL_FREE: dict[str, Number] = {
-    "band_resistance": Number("ohm", "Re Z at the low less that at the high frequency of the band"),
+    "band_resistance": Number("ohm", "resistance of the band"),
     "resistance_mid": Number("ohm", "Re Z at the middle frequency"),
 }
 OF_CIRCUIT: dict[str, Number] = {

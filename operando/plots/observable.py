@@ -30,6 +30,7 @@ from operando.plots.style import (
     footnote,
     look,
     on_white,
+    stacked,
     wrap,
 )
 from operando.plots.timeline import (
@@ -103,7 +104,7 @@ def observable(
             here = at_position(marks, place, among=list(places))
             _draw_time(left, series)
             draw_marks(left, here)
-            left.set_ylabel(titled(place, label_of(dataset[name])))
+            left.set_ylabel(titled(place, stacked(label_of(dataset[name]))))
             _draw_voltage(right, series, cycles)
             _ring(right, series, here)
             _limit(left, series)

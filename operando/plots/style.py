@@ -125,11 +125,24 @@ def shorten(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
+TALL = 30
+"""Letters of a label along the height of a panel."""
+
+
 def wrap(lines: Sequence[str]) -> list[str]:
     """Break the lines of a footnote to the width of the figure."""
     return [
         part for line in lines for part in textwrap.wrap(line, LETTERS, subsequent_indent="   ")
     ]
+
+
+def stacked(label: str) -> str:
+    """Break the label of an axis to the height of a panel.
+
+    >>> stacked("Porosity")
+    'Porosity'
+    """
+    return "\n".join(textwrap.wrap(label, TALL))
 
 
 def footnote(axes: Axes, lines: Sequence[str]) -> None:

@@ -127,7 +127,7 @@ def _found(
     parts += [_events(events)] if events else []
     if detectors:
         said = "".join(f"<li><bdi>{text(line)}</bdi></li>" for line in detectors)
-        parts += [f"<h3>What the detectors say of themselves</h3><ul>{said}</ul>"]
+        parts += [f"<h3>Growth, and what the detectors say of themselves</h3><ul>{said}</ul>"]
     return "".join(parts)
 
 
