@@ -118,7 +118,7 @@ def key(marks: Sequence[Mark]) -> list[str]:
 def _told(mark: Mark) -> str:
     event = mark.event
     place = f" at {shorten(event.position, 28)}" if event.position else ""
-    state = [] if np.isnan(event.onset.voltage) else [f"{event.onset.voltage:.3f} V"]
+    state = [] if np.isnan(event.onset.voltage) else [f"{event.onset.voltage:z.3f} V"]
     state += [event.onset.state.replace("_", " ")] if event.onset.state != "unknown" else []
     state += [f"cycle {event.onset.cycle}"] if event.onset.cycle is not None else []
     return plain(

@@ -142,7 +142,7 @@ def _draw(axes: Axes, image: xr.DataArray, limits: Array, threshold: float | Non
 
 def _title(axes: Axes, image: xr.DataArray, at: float, marks: Sequence[Mark]) -> None:
     voltage = float(image["voltage"].values) if "voltage" in image.coords else np.nan
-    text = f"{at:.2f} h, " + ("no voltage" if np.isnan(voltage) else f"{voltage:.3f} V")
+    text = f"{at:.2f} h, " + ("no voltage" if np.isnan(voltage) else f"{voltage:z.3f} V")
     begun = [mark.number for mark in marks if mark.onset <= at and mark.number is not None]
     if begun:
         text += f"\nafter event {span(begun)}"

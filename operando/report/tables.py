@@ -68,7 +68,7 @@ def state_words(state: State) -> str:
     """Return the state of the cell in words."""
     if np.isnan(state.voltage):
         return "not covered by the log"
-    words = [f"{state.voltage:.3f} V", state.state.replace("_", " ")]
+    words = [f"{state.voltage:z.3f} V", state.state.replace("_", " ")]
     return ", ".join(words + ([f"cycle {state.cycle}"] if state.cycle is not None else []))
 
 
