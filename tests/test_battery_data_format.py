@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from operando.cli import main
 from operando.electrochemistry import prepare
 from operando.electrochemistry.battery_data_format import write_battery_data_format
+from operando.electrochemistry.preparation import PREPARED
 from operando.errors import RequestError
 from operando.reading import formats, read
 from operando_readers._reader import File, FormatError
@@ -83,8 +84,10 @@ def prepared(
     passed = np.cumsum(flow * np.diff(nanoseconds, prepend=nanoseconds[0]) / 3.6e12)
     time = (start * 1_000_000_000 + nanoseconds).astype("M8[ns]")
     cycle = np.arange(flow.size) // 3 - 1
+    nothing = ("time", np.zeros(flow.size, np.int32))
     return xr.Dataset(
         {
+            **dict.fromkeys(PREPARED, nothing),
             "voltage": ("time", np.array(voltage), {"units": "V"}),
             "current": ("time", flow, {"units": "A"}),
             "net_capacity": ("time", passed, {"units": "A h"}),
@@ -92,7 +95,11 @@ def prepared(
             "step_instrument": ("time", np.arange(flow.size, dtype=np.int32), {"units": "1"}),
         },
         {"time": time},
-        {"current_sign": "oxidation_positive", "technique": "electrochemistry"},
+        {
+            "current_sign": "oxidation_positive",
+            "charge_method": "none",
+            "technique": "electrochemistry",
+        },
     )
 
 
@@ -156,7 +163,7 @@ def test_a_prepared_export_goes_out_and_comes_back(example_datasets: Path, tmp_p
 def test_only_prepared_logs_are_written(tmp_path: Path, attrs: dict[str, Any]) -> None:
     log = prepared([1], [1], [3])
     log.attrs = attrs
-    with pytest.raises(RequestError, match="pass the result of prepare"):
+    with pytest.raises(RequestError, match=r"current_sign.*pass what operando\.prepare returns"):
         write_battery_data_format(log, tmp_path / "a.bdf")
     with pytest.raises(RequestError, match="no row"):
         write_battery_data_format(prepared([1], [1], [3]).isel(time=[]), tmp_path / "a.bdf")

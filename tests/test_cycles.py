@@ -59,7 +59,7 @@ def test_charge_first() -> None:
     assert table["charge_voltage"].values == pytest.approx(table["charge_energy"].values)
     assert table["charge_capacity"].attrs["units"] == "A h"
     assert flags(table) == [[]]
-    assert table["start_time"].values[0] == ZERO
+    assert table["time_start"].values[0] == ZERO
     assert table.attrs["efficiency"] == "discharge / the charge half-cycle before it"
 
 
@@ -107,6 +107,27 @@ def test_gaps_and_lost_charge() -> None:
     anode = cycles(prepare(log.isel(time=early)), working_electrode="negative")
     assert "charge_uncertain" in flags(anode)[1]
     assert sure["coulombic_efficiency"].values == pytest.approx([0.9, 0.9])
+
+
+def test_a_part_of_a_log_has_the_cycles_it_holds() -> None:
+    """Cycles keep their numbers; none is made up for what was left out."""
+    log = prepare(cell([(360, 1.0), (324, -1.0)] * 4))
+    cycle = log["cycle"].values
+    late = cycles(log.isel(time=cycle >= 2))
+    assert late["cycle"].values.tolist() == [2, 3]
+    # the step to the first row is lost with the row before it
+    assert late["charge_capacity"].values == pytest.approx([1 - 1 / 360, 1.0])
+    assert late["coulombic_efficiency"].values == pytest.approx([0.9, 0.9], rel=0.005)
+    assert flags(late) == [["incomplete"], []]
+    assert late["time_start"].values[0] == log["time"].values[np.argmax(cycle == 2)]
+    picked = cycles(log.isel(time=(cycle == 1) | (cycle == 3)))
+    assert picked["cycle"].values.tolist() == [1, 3]
+    assert picked["charge_capacity"].values == pytest.approx([1 - 1 / 360] * 2)
+    half = cycles(log.isel(time=log["half_cycle"].values >= 5))
+    assert half["cycle"].values.tolist() == [2, 3]
+    assert np.isnan(half["coulombic_efficiency"].values[0])
+    assert np.isnan(half["charge_capacity"].values[0])
+    assert flags(half) == [["incomplete", "no_partner"], []]
 
 
 def test_voltammograms_are_flagged() -> None:

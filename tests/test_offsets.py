@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from operando.align import OffsetProposal, propose_offset, trigger_offset
 from operando.align import windows as kernels
 from operando.align.shifts import Shifted
+from operando.electrochemistry.preparation import PREPARED
 from operando.errors import ContractError, RequestError
 
 Array = npt.NDArray[np.float64]
@@ -29,8 +30,13 @@ def at(seconds: npt.ArrayLike) -> npt.NDArray[np.datetime64]:
 
 def log_of(time: Array, voltage: Array, *, run: npt.ArrayLike = 0) -> xr.Dataset:
     """What the estimator asks of a prepared log."""
-    runs = np.broadcast_to(np.asarray(run), time.shape)
-    return xr.Dataset({"voltage": ("time", voltage), "run": ("time", runs)}, {"time": at(time)})
+    numbers = dict.fromkeys(PREPARED, np.zeros(time.size))
+    numbers |= {"voltage": voltage, "run": np.broadcast_to(np.asarray(run), time.shape)}
+    return xr.Dataset(
+        {name: ("time", values) for name, values in numbers.items()},
+        {"time": at(time)},
+        {"current_sign": "oxidation_positive", "charge_method": "none"},
+    )
 
 
 def voltammogram(cycles: float = 3.0) -> xr.Dataset:
@@ -294,6 +300,12 @@ def test_impossible_requests() -> None:
         propose_offset(ramp().drop_vars("time_end"), log)
     with pytest.raises(ContractError, match="'time_start'"):
         trigger_offset(log["voltage"], xr.Dataset(coords={"time": at([0.0])}))
+    silent = trigger_offset(log["voltage"][:0], frames_at(np.arange(3.0)))
+    assert silent.refused == "0 rows hold no rising edge"
+    with pytest.raises(RequestError, match="log: 1 row"):
+        propose_offset(ramp(), log.isel(time=[0]))
+    with pytest.raises(RequestError, match=r"lacks .*'run'"):
+        propose_offset(ramp(), log.drop_vars("run"))
 
 
 def channel(
@@ -309,7 +321,8 @@ def channel(
 
 
 def frames_at(starts: npt.NDArray[Any]) -> xr.Dataset:
-    return xr.Dataset(coords={"time": at(starts), "time_start": ("time", at(starts))})
+    instant = ("time", at(starts))
+    return xr.Dataset(coords={"time": at(starts), "time_start": instant, "time_end": instant})
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_truth(sign: int) -> None:
     assert float(found["decay_time"][0]) == pytest.approx(1500, rel=0.02)
     assert float(found["resistance"][0]) == pytest.approx(1e4, rel=0.01)
     assert wrong(found) == [[]]
-    length = (found["end_time"] - found["start_time"]).values / np.timedelta64(1, "s")
+    length = (found["time_end"] - found["time_start"]).values / np.timedelta64(1, "s")
     assert length.tolist() == [19_990]
 
 

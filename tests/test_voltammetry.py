@@ -11,6 +11,7 @@ import xarray as xr
 
 from operando.electrochemistry import prepare, voltammograms
 from operando.electrochemistry.voltammetry import ASSESSMENT
+from operando.electrochemistry.waves import measure_wave
 from operando.errors import RequestError
 from operando.model import STATES, category_attributes, flag_names
 from operando.reading import read
@@ -111,8 +112,26 @@ def test_a_reversible_wave_is_that_of_the_textbook() -> None:
     )
     found = voltammograms(prepare(up.log))
     randles_sevcik = 0.4463 * np.sqrt(rate / 0.0256926)
-    assert found["peak_current"].values == pytest.approx([1e-3 * randles_sevcik], rel=0.005)
-    assert found["peak_potential"].values == pytest.approx([0.0285], abs=0.002)
+    assert found["peak_current"].values == pytest.approx([1e-3 * randles_sevcik], rel=0.002)
+    assert found["peak_potential"].values == pytest.approx([0.0285], abs=2e-4)
+
+
+@pytest.mark.parametrize("noise", [2e-4, 2e-3, 2e-2])
+def test_sigmas_hold_for_the_skewed_wave_of_diffusion(noise: float) -> None:
+    """Noise relative to the peak; the truth is the textbook's, as above."""
+    volts, current = (values[::10] for values in reversible(0.01, 5e-5))
+    current = current / (0.4463 * np.sqrt(0.01 / 0.0256926))
+    random = np.random.default_rng(5)
+    waves = [
+        measure_wave(volts, current + noise * random.normal(size=volts.size), 1) for _ in range(200)
+    ]
+    for value, sigma, truth in (
+        ([w.potential for w in waves], [w.potential_sigma for w in waves], 0.0285),
+        ([w.current for w in waves], [w.current_sigma for w in waves], 1.0),
+    ):
+        pulls = (np.array(value) - truth) / np.array(sigma)
+        assert 0.8 < np.std(pulls) < 1.2
+        assert abs(np.mean(pulls)) < 0.7
 
 
 def joined(parts: list[Protocol], pause_s: float) -> xr.Dataset:

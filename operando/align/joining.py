@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
 from operando.align import windows as kernels
+from operando.align.exposures import exposures, instants
 from operando.align.flags import Clocks, alignment_flags, clocks_of, duplicates
 from operando.align.majorities import Majority, majority
 from operando.align.windows import Array, Integers, Pieces, Windows
-from operando.errors import AlignmentError, ContractError, RequestError
+from operando.electrochemistry.preparation import require_prepared
+from operando.errors import AlignmentError, RequestError
 from operando.model import (
     ALIGNMENT_FLAGS,
     STATES,
@@ -100,9 +103,10 @@ def align(
     """
     _check_thresholds(minimum_coverage, majority, time_sigma_s)
     _check_inputs(frames, electrochemistry)
-    _check_spans(frames, electrochemistry)
+    window = exposures(frames, what="frames")
+    _check_spans(window, instants(electrochemistry["time"]))
     clocks = clocks_of(frames, electrochemistry, time_sigma_s=time_sigma_s)
-    coordinates = _join(frames, electrochemistry, clocks, (minimum_coverage, majority))
+    coordinates = _join(frames, window, electrochemistry, clocks, (minimum_coverage, majority))
     record = {
         "minimum_coverage": minimum_coverage,
         "majority": majority,
@@ -122,15 +126,18 @@ def _record(log: xr.Dataset, clocks: Clocks, flag: npt.NDArray[Any]) -> dict[str
 
 
 def _join(
-    frames: xr.Dataset, log: xr.Dataset, clocks: Clocks, thresholds: tuple[float, float]
+    frames: xr.Dataset,
+    window: tuple[Integers, Integers],
+    log: xr.Dataset,
+    clocks: Clocks,
+    thresholds: tuple[float, float],
 ) -> dict[str, Coordinate]:
-    start, end = _instants(frames["time_start"]), _instants(frames["time_end"])
-    time = _instants(log["time"])
+    time = instants(log["time"])
     run = log["run"].values.astype(np.int64)
     voltage = kernels.linear(log["voltage"].values.astype(np.float64), run)
     current = _current(log, run)
-    windows = kernels.place(time, start, end, voltage.covered)
-    current_windows = kernels.place(time, start, end, current.covered)
+    windows = kernels.place(time, *window, voltage.covered)
+    current_windows = kernels.place(time, *window, current.covered)
     labels = _labels(log, time, voltage, windows)
     sigma = np.abs(kernels.slope(time, voltage, windows)) * clocks.sigma_s
     coverage = kernels.coverage(time, voltage, windows)
@@ -231,41 +238,27 @@ def _number(values: Array, units: str, long_name: str, **attributes: str) -> Coo
     return "time", values, {"units": units, "long_name": long_name, **attributes}
 
 
-def _instants(stamps: xr.DataArray) -> Integers:
-    return stamps.values.astype("datetime64[ns]").astype(np.int64)
-
-
 def _check_thresholds(minimum_coverage: float, majority: float, time_sigma_s: float | None) -> None:
     for name, share in (("minimum_coverage", minimum_coverage), ("majority", majority)):
-        if not 0 <= share <= 1:
-            raise RequestError(f"{name}: {share!r}; expected a share from 0 to 1")
-    if time_sigma_s is not None and not 0 <= time_sigma_s < np.inf:
-        raise RequestError(f"time_sigma_s: {time_sigma_s!r}; expected seconds >= 0")
+        arguments.number(name, share, lambda x: 0 <= x <= 1, "a share from 0 to 1")
+    if time_sigma_s is not None:
+        arguments.number("time_sigma_s", time_sigma_s, lambda s: 0 <= s < np.inf, "seconds >= 0")
 
 
 def _check_inputs(frames: xr.Dataset, log: xr.Dataset) -> None:
-    missing = {"voltage", "current", "net_capacity", "charge_uncertain", *LABELS} - set(
-        map(str, log.data_vars)
-    )
-    if missing:
-        raise RequestError(
-            f"electrochemistry: lacks {sorted(missing)}; pass what operando.prepare returns"
-        )
+    arguments.dataset("frames", frames)
+    require_prepared(log)
     if log.sizes["time"] < 2:
         raise RequestError(
             f"electrochemistry: {log.sizes['time']} row; two and more make an interval"
         )
-    for name in ("time_start", "time_end"):
-        if name not in frames.coords or frames[name].dims != ("time",):
-            raise ContractError(f"frames: no {name!r} on time; every frame is an interval")
     taken = sorted(set(COORDINATES) & set(map(str, frames.data_vars)))
     if taken:
         raise RequestError(f"frames: already hold the variables {taken}; rename them first")
 
 
-def _check_spans(frames: xr.Dataset, log: xr.Dataset) -> None:
-    start, end = _instants(frames["time_start"]), _instants(frames["time_end"])
-    time = _instants(log["time"])
+def _check_spans(window: tuple[Integers, Integers], time: Integers) -> None:
+    start, end = window
     if start.size and (end.max() < time[0] or start.min() > time[-1]):
         spans = [
             f"{np.datetime64(int(first), 'ns').astype('datetime64[s]')} to "

@@ -13,13 +13,17 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from operando import arguments
 from operando.align import windows as kernels
+from operando.align.exposures import exposures, instants
 from operando.align.offset_fit import Fit, near_s, robust_fit
 from operando.align.shifts import Samples, Shifted, robust_cost, scatter_of
 from operando.align.windows import Array
-from operando.errors import ContractError, RequestError
+from operando.electrochemistry.preparation import require_prepared
+from operando.errors import RequestError
 
 GRID_S = 5.0
+WEEK_S = 604_800.0
 MOST_SEARCHED = 300
 """Samples that the search over all offsets looks at, evenly picked."""
 MOST_FITTED = 5000
@@ -99,7 +103,7 @@ def propose_offset(
     log
         A log from `prepare`.
     search_s
-        Largest offset looked for, either way.
+        Largest offset looked for, either way; a week at most.
     drift
         Fit a drift (ppm) as well; `offset_s` is then the one at the first sample.
     gain
@@ -110,10 +114,16 @@ def propose_offset(
     ContractError
         The samples have no intervals.
     RequestError
-        `search_s` is not positive.
+        The log is not prepared or has less than two rows, the samples are not on time alone, or
+        another argument is none of those allowed.
     """
-    if not 0 < search_s < np.inf:
-        raise RequestError(f"search_s: {search_s!r}; expected seconds > 0")
+    arguments.array("samples", samples, "time")
+    arguments.number("search_s", search_s, lambda s: 0 < s <= WEEK_S, "seconds > 0, a week at most")
+    arguments.switch("drift", drift)
+    arguments.switch("gain", gain)
+    require_prepared(log)
+    if log.sizes["time"] < 2:
+        raise RequestError(f"log: {log.sizes['time']} row; two and more make an interval")
     seen = _samples(samples, log)
     count = seen.value.size
     if count < FEWEST:
@@ -157,9 +167,17 @@ def trigger_offset(
     ------
     ContractError
         The frames have no intervals.
+    RequestError
+        The channel is not on time alone, or the level no number.
     """
+    arguments.array("channel", channel, "time")
+    arguments.dataset("frames", frames)
+    if level is not None:
+        arguments.number("level", level, np.isfinite, "a finite number")
+    if channel.sizes["time"] < 2:
+        return _none(f"{channel.sizes['time']} rows hold no rising edge", method="trigger")
     edges, row_s = _rising_edges(channel, level)
-    starts = np.sort(_seconds(_coordinate(frames, "time_start"), channel))
+    starts = np.sort(_seconds(exposures(frames, what="frames")[0], channel))
     if min(edges.size, starts.size) < 2:
         return _none(f"{edges.size} rising edges, {starts.size} frames", method="trigger")
     short, long = sorted((edges, starts), key=len)
@@ -203,7 +221,7 @@ def _rising_edges(channel: xr.DataArray, level: float | None) -> tuple[Array, fl
     """Return when the channel rises, in seconds since its first row, and how far rows lie apart."""
     values = channel.values.astype(np.float64)
     known = np.isfinite(values)
-    values, time = values[known], _seconds(channel["time"], channel)[known]
+    values, time = values[known], _seconds(instants(channel["time"]), channel)[known]
     if values.size < 2 or np.ptp(values) == 0:
         return np.array([]), 0.0
     middle = (values.min() + values.max()) / 2 if level is None else level
@@ -217,8 +235,7 @@ def _rising_edges(channel: xr.DataArray, level: float | None) -> tuple[Array, fl
 
 def _samples(samples: xr.DataArray, log: xr.Dataset) -> Samples:
     """Return the samples that are there, in order, in seconds since the log began."""
-    start = _seconds(_coordinate(samples, "time_start"), log["time"])
-    end = _seconds(_coordinate(samples, "time_end"), log["time"])
+    start, end = (_seconds(stamps, log["time"]) for stamps in exposures(samples, what="samples"))
     value = samples.values.astype(np.float64)
     order = np.argsort(start, kind="stable")
     return Samples(start, end, value).pick(order[np.isfinite(value[order])])
@@ -226,7 +243,7 @@ def _samples(samples: xr.DataArray, log: xr.Dataset) -> Samples:
 
 def _tabulated(log: xr.Dataset) -> Shifted:
     voltage = kernels.linear(log["voltage"].values.astype(np.float64), log["run"].values)
-    return Shifted.of(log["time"].values.astype("datetime64[ns]").astype(np.int64), voltage)
+    return Shifted.of(instants(log["time"]), voltage)
 
 
 def _judged(fit: Fit, shifted: Shifted, few: Samples, grid: Array, costs: Array) -> OffsetProposal:
@@ -292,14 +309,7 @@ def _evenly(count: int, most: int) -> kernels.Integers:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def _coordinate(data: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
-    if name not in data.coords or data[name].dims != ("time",):
-        raise ContractError(f"frames: no {name!r} on time; every frame is an interval")
-    return data[name]
-
-
-def _seconds(stamps: xr.DataArray, zero: xr.DataArray) -> Array:
+def _seconds(nanoseconds: kernels.Integers, zero: xr.DataArray) -> Array:
     """Return seconds since the first row of the log, without losing digits."""
-    first = zero["time"].values[0].astype("datetime64[ns]")
-    since = (stamps.values.astype("datetime64[ns]") - first).astype(np.int64)
+    since = nanoseconds - instants(zero["time"][:1])
     return np.asarray(since / kernels.SECOND, np.float64)

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from operando import arguments
+from operando.align.exposures import exposures
 from operando.align.windows import SECOND, Array, Integers
-from operando.errors import ContractError, RequestError
+from operando.errors import RequestError
 from operando.model import technique_of
 
 LARGEST_BLOCK = 2_000_000
@@ -50,8 +52,12 @@ def pair(frames: xr.Dataset, others: xr.Dataset, *, name: str | None = None) -> 
     ContractError
         One of them has no intervals, or `others` no technique.
     RequestError
-        `others` holds no frame, or `frames` hold such a variable.
+        `others` holds no frame, `frames` hold such a variable, or an argument is of another type.
     """
+    arguments.dataset("frames", frames)
+    arguments.dataset("others", others)
+    if name is not None and not (isinstance(name, str) and name):
+        raise arguments.refusal("name", name, "what the coordinates begin with")
     name = name or technique_of(others)
     wanted = [f"{name}_frame", f"{name}_overlap", f"{name}_gap"]
     taken = sorted(set(wanted) & set(map(str, frames.data_vars)))
@@ -59,7 +65,7 @@ def pair(frames: xr.Dataset, others: xr.Dataset, *, name: str | None = None) -> 
         raise RequestError(f"frames: already hold the variables {taken}; pass another name")
     if others.sizes.get("time", 0) == 0:
         raise RequestError(f"{name}: holds no frame; there is nothing to pair with")
-    found = _partners(*_intervals(frames, "frames"), *_intervals(others, name))
+    found = _partners(*exposures(frames, what="frames"), *exposures(others, what=name))
     return frames.assign_coords(
         {
             wanted[0]: (
@@ -130,14 +136,3 @@ def _blocks(count: Integers) -> list[Integers]:
     """Divide the windows so that a block holds few pairs, or a single window."""
     cuts = np.flatnonzero(np.diff(np.cumsum(count) // LARGEST_BLOCK)) + 1
     return list(np.split(np.arange(count.size), cuts))
-
-
-def _intervals(dataset: xr.Dataset, what: str) -> tuple[Integers, Integers]:
-    for name in ("time_start", "time_end"):
-        if name not in dataset.coords or dataset[name].dims != ("time",):
-            raise ContractError(f"{what}: no {name!r} on time; every frame is an interval")
-    start, end = (
-        dataset[name].values.astype("datetime64[ns]").astype(np.int64)
-        for name in ("time_start", "time_end")
-    )
-    return start, end

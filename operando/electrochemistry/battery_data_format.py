@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
+from operando.electrochemistry.preparation import require_prepared
 from operando.errors import RequestError
 
 Fields = list[str]
@@ -40,10 +42,9 @@ def write_battery_data_format(log: xr.Dataset, path: str | Path) -> None:
     RequestError
         The log was not prepared, or holds no row; or the file cannot be written.
     """
-    if log.attrs.get("current_sign") != "oxidation_positive" or "net_capacity" not in log:
-        raise RequestError(
-            f"log: current_sign {log.attrs.get('current_sign')!r}; pass the result of prepare"
-        )
+    require_prepared(log)
+    if not isinstance(path, str | os.PathLike):
+        raise arguments.refusal("path", path, "the path of the file to write")
     if not log.sizes["time"]:
         raise RequestError("log: no row in it")
     columns = _columns(log)

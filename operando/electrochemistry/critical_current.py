@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
 from operando.electrochemistry.drops import MARGIN, Drop, largest_drop
 from operando.electrochemistry.preparation import require_prepared
 from operando.electrochemistry.states import white_noise
@@ -45,6 +46,7 @@ FEWEST_ROWS = 5
 """Shorter pieces are the change from one current to the next."""
 SAME_CURRENT, CURRENT_NOISES = 0.05, 8.0
 SAME_DENSITY = 0.02
+LARGEST_CM2 = 1e6
 END_SHARE = 0.1
 
 
@@ -76,7 +78,7 @@ def critical_current(
     standard error from the noise of rows), `resistance` (ohm) and `area_resistance` (ohm cm2) from
     the end, `drop` (largest sudden fall inside the step, as a share of the polarisation before it;
     0 without) with `drop_time` (NaT without), `change` (mean polarisation against the last step of
-    equal density, relative; NaN without), `start_time`, `end_time`, and `step_flag`.
+    equal density, relative; NaN without), `time_start`, `time_end`, and `step_flag`.
 
     Scalars: `critical_current_density` (mA/cm2), the largest density passed before the first
     `short`, `critical_current_density_high`, that of the short itself: the critical density lies
@@ -107,6 +109,7 @@ def critical_current(
 
     Notes
     -----
+    `area_resistance` is that of the whole cell: both interfaces and the electrolyte between them.
     A short while the current is off, or within the first rows of a step, is seen between steps
     only. Cells whose polarisation falls with current (activation, heating) by half between two
     steps look short. A short that grows over longer than some ten rows looks like slow decay.
@@ -126,13 +129,16 @@ def critical_current(
 
 def _check(log: xr.Dataset, area_cm2: float, short_drop: float, smallest_drop: float) -> None:
     require_prepared(log)
-    if not 0 < area_cm2 < np.inf:
-        raise RequestError(f"area_cm2: {area_cm2!r}; expected the area of one electrode, cm2 > 0")
-    if not 0 < smallest_drop <= short_drop < 1:
-        raise RequestError(
-            f"smallest_drop, short_drop: {smallest_drop!r}, {short_drop!r}; expected shares, "
-            "0 < smallest_drop <= short_drop < 1"
-        )
+    arguments.number(
+        "area_cm2", area_cm2, lambda a: 0 < a < LARGEST_CM2, "the area of one electrode, cm2 > 0"
+    )
+    arguments.number("short_drop", short_drop, lambda x: 0 < x < 1, "a share from 0 to 1")
+    arguments.number(
+        "smallest_drop",
+        smallest_drop,
+        lambda x: 0 < x <= short_drop,
+        f"a share > 0, at most short_drop {short_drop!r}",
+    )
 
 
 def _steps(
@@ -270,8 +276,8 @@ def _table(
         for step in steps
     ]
     table["drop_time"] = ("step", np.array(fallen, "datetime64[ns]"))
-    table["start_time"] = ("step", time[[step.first for step in steps]])
-    table["end_time"] = ("step", time[[step.end - 1 for step in steps]])
+    table["time_start"] = ("step", time[[step.first for step in steps]])
+    table["time_end"] = ("step", time[[step.end - 1 for step in steps]])
     table["step_flag"] = ("step", flags, flag_attributes(STEP_FLAGS))
     low, high, assessment = _critical(steps, flags)
     for name, value, meaning in (

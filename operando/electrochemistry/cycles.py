@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
 from operando.electrochemistry.preparation import require_prepared
-from operando.errors import RequestError
 from operando.model import STATES, flag_attributes
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Electrode = Literal["positive", "negative"]
+ELECTRODES: tuple[str, ...] = get_args(Electrode)
 
 CYCLE_FLAGS: dict[str, int] = {
     "incomplete": 1,
@@ -27,8 +28,9 @@ CYCLE_FLAGS: dict[str, int] = {
 }
 """`cycle_flag`: why the numbers of a cycle should be used with care.
 
-`incomplete`: a half-cycle is missing, or the log ends while its current flows. `charge_uncertain`:
-an unknown charge may have passed in a gap before or inside. `gap`: the record has a hole inside.
+`incomplete`: a half-cycle is missing, the log ends while its current flows, or it is a part of a
+longer one that begins with this cycle. `charge_uncertain`: an unknown charge may have passed in a
+gap before or inside. `gap`: the record has a hole inside.
 `no_partner`: no half-cycle went before that the efficiency could be counted on. `sweep`: cyclic
 voltammetry, cut at the vertices: capacities are net charges of sweeps. `unbalanced`: over 5 % more
 was given back than put in, so the half-cycle before was not a whole one (a cell charged elsewhere).
@@ -45,7 +47,7 @@ def cycles(log: xr.Dataset, *, working_electrode: Electrode = "positive") -> xr.
     `discharge_capacity` (A h, magnitudes of the net charge of the half-cycle of oxidation, and of
     reduction, at the working electrode), `charge_energy` and `discharge_energy` (W h, integral of
     voltage over charge), `charge_voltage` and `discharge_voltage` (V, energy over charge),
-    `coulombic_efficiency`, `start_time`, `end_time`, and `cycle_flag` (`CYCLE_FLAGS`).
+    `coulombic_efficiency`, `time_start`, `time_end`, and `cycle_flag` (`CYCLE_FLAGS`).
 
     `cycle` is a pair of half-cycles in the order of the log, so a cell that starts with its
     discharge has cycles (discharge, charge). The efficiency does not follow that pairing but the
@@ -77,12 +79,10 @@ def cycles(log: xr.Dataset, *, working_electrode: Electrode = "positive") -> xr.
     integrated from coarse records carry the error of the integration, `charge_method`.
     """
     require_prepared(log)
-    if working_electrode not in ("positive", "negative"):
-        raise RequestError(
-            f"working_electrode: {working_electrode!r}; expected 'positive' or 'negative'"
-        )
+    arguments.chosen("working_electrode", working_electrode, ELECTRODES)
     half = log["half_cycle"].values.astype(np.int64)
     count = int(half.max(initial=-1)) + 1
+    seen = np.isin(np.arange(count), half)
     net, energy, way = _halves(log, half, count)
     cycle = np.arange((count + 1) // 2)
     data: dict[str, Any] = {}
@@ -94,7 +94,7 @@ def cycles(log: xr.Dataset, *, working_electrode: Electrode = "positive") -> xr.
         volts = np.divide(work, capacity, out=np.full(cycle.size, np.nan), where=capacity > 0)
         data[f"{name}_voltage"] = (volts, "V", f"mean voltage of the {name}: energy over charge")
     back = -1 if working_electrode == "positive" else 1
-    efficiency, partner = _efficiency(net, way, back, cycle.size)
+    efficiency, partner = _efficiency(net, way, back, seen)
     data["coulombic_efficiency"] = (efficiency, "1", f"coulombic efficiency: {_NAMES[back]}")
     table = xr.Dataset(
         {
@@ -103,7 +103,7 @@ def cycles(log: xr.Dataset, *, working_electrode: Electrode = "positive") -> xr.
         },
         {"cycle": ("cycle", cycle, {"units": "1", "long_name": "cycle, from 0"})},
     )
-    flag = _flags(log, half, way, cycle.size)
+    flag = _flags(log, half, seen)
     if count and way[0] == back:
         # The half-cycle that the efficiency counts on lies in the cycle before, with its doubts.
         flag[1:] |= flag[:-1] & CYCLE_FLAGS["charge_uncertain"]
@@ -111,8 +111,9 @@ def cycles(log: xr.Dataset, *, working_electrode: Electrode = "positive") -> xr.
     flag[efficiency > BALANCED] |= CYCLE_FLAGS["unbalanced"]
     table["cycle_flag"] = ("cycle", flag, flag_attributes(CYCLE_FLAGS))
     first, last = _ends(half // 2, cycle.size)
-    for name, rows in (("start_time", first), ("end_time", last)):
+    for name, rows in (("time_start", first), ("time_end", last)):
         table[name] = ("cycle", log["time"].values[rows])
+    table = table.isel(cycle=np.unique(half[half >= 0] // 2))
     table.attrs.update(
         working_electrode=working_electrode,
         efficiency=_NAMES[back],
@@ -139,8 +140,11 @@ def _halves(log: xr.Dataset, half: Integers, count: int) -> tuple[Array, Array, 
         return unknown, unknown, _alternating(_sweep_way(log, half), count)
     voltage = log["voltage"].values.astype(np.float64)
     step = np.diff(charge, prepend=charge[:1])
+    # Of cycles picked from a log, what passed between them belongs to none.
+    step[np.diff(half, prepend=half[:1]) > 1] = 0.0
     mean = (voltage + np.append(voltage[:1], voltage[:-1])) / 2
     net = np.bincount(half, step, count).astype(np.float64)
+    net[np.bincount(half, minlength=count) == 0] = np.nan
     # A row without voltage takes part with the mean of its half-cycle, hence the ratio.
     seen = np.isfinite(mean)
     work = np.bincount(half[seen], (mean * step)[seen], count)
@@ -148,7 +152,7 @@ def _halves(log: xr.Dataset, half: Integers, count: int) -> tuple[Array, Array, 
     energy = np.divide(work * net, part, out=np.full(count, np.nan), where=part != 0)
     way = _sweep_way(log, half)
     if way == 0:
-        largest = int(np.argmax(np.abs(net)))
+        largest = int(np.nanargmax(np.abs(net)))
         way = int(np.sign(net[largest])) * (-1 if largest % 2 else 1)
     return net, energy, _alternating(way, count)
 
@@ -179,25 +183,27 @@ def _taken(values: Array, which: Integers) -> Array:
     return taken
 
 
-def _efficiency(net: Array, way: Integers, back: int, cycles: int) -> tuple[Array, Mask]:
+def _efficiency(net: Array, way: Integers, back: int, seen: Mask) -> tuple[Array, Mask]:
     """Return charge given back over charge put in before, and where there was a half-cycle before.
 
     A cycle without the half-cycle that gives back lacks no partner: it is incomplete.
     """
+    cycles = (seen.size + 1) // 2
     which = _half_of(way, back, cycles)
     given, put = _taken(np.abs(net), which), _taken(np.abs(net), which - 1)
     efficiency = np.divide(given, put, out=np.full(cycles, np.nan), where=put > 0)
-    return efficiency, which != 0
+    return efficiency, (which < 0) | np.append(False, seen)[np.maximum(which, 0)]
 
 
-def _flags(log: xr.Dataset, half: Integers, way: Integers, cycles: int) -> npt.NDArray[np.int32]:
-    flag = np.zeros(cycles, np.int32)
-    if not cycles:
+def _flags(log: xr.Dataset, half: Integers, seen: Mask) -> npt.NDArray[np.int32]:
+    halves = np.append(seen, False)[: seen.size + seen.size % 2].reshape(-1, 2)
+    flag = np.where(halves.all(axis=1), 0, CYCLE_FLAGS["incomplete"]).astype(np.int32)
+    if not flag.size:
         return flag
     state, run = log["state"].values, log["run"].values
     cycle = half // 2
-    if way.size % 2:
-        flag[-1] |= CYCLE_FLAGS["incomplete"]
+    if half[0] > 0:
+        flag[cycle[0]] |= CYCLE_FLAGS["incomplete"]
     if state[-1] != STATES["rest"]:
         flag[-1] |= CYCLE_FLAGS["incomplete"]
     sweeping = np.isin(state, (STATES["sweep_up"], STATES["sweep_down"]))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy.optimize import isotonic_regression
 
+from operando import arguments
 from operando.electrochemistry.preparation import require_prepared
 from operando.errors import RequestError
 from operando.model import STATES, flag_attributes
@@ -86,6 +87,7 @@ def differential_capacity(log: xr.Dataset, *, voltage_step: float = 0.005) -> xr
     than a bin is as wide as the bin; its charge is right.
     """
     require_prepared(log)
+    arguments.number("voltage_step", voltage_step, lambda v: 0 < v <= 10, "V > 0, 10 at most")
     voltage = log["voltage"].values.astype(np.float64)
     charge = log["net_capacity"].values.astype(np.float64)
     half = log["half_cycle"].values.astype(np.int64)
@@ -120,8 +122,6 @@ def _directions(log: xr.Dataset) -> Integers:
 
 
 def _edges(voltage: Array, step: float) -> Array:
-    if not step > 0:
-        raise RequestError(f"voltage_step: {step!r}; expected V > 0")
     if not voltage.size:
         return np.zeros(0)
     first, last = np.floor(voltage.min() / step), np.ceil(voltage.max() / step)

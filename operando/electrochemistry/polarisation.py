@@ -65,7 +65,7 @@ def polarisation(log: xr.Dataset) -> xr.Dataset:
     On `step`: `potential` (V, mean), `initial_current` (A, I_ss + A at the first moment of the
     step), `steady_current` (A, I_ss), `tail_current` (A, mean of the last fifth), each with
     `_sigma`; `decay_time` (s; NaN for t^-1/2), `resistance` (ohm, potential over steady current)
-    with `_sigma`, `model`, `start_time`, `end_time` and `assessment` (`ASSESSMENT`).
+    with `_sigma`, `model`, `time_start`, `time_end` and `assessment` (`ASSESSMENT`).
 
     Two uses, for a symmetric cell polarised by a few mV:
 
@@ -263,8 +263,8 @@ def _table(log: xr.Dataset, first: Integers, end: Integers) -> xr.Dataset:
             "units": "1",
         },
     )
-    table["start_time"] = ("step", log["time"].values[first])
-    table["end_time"] = ("step", log["time"].values[end - 1])
+    table["time_start"] = ("step", log["time"].values[first])
+    table["time_end"] = ("step", log["time"].values[end - 1])
     table["assessment"] = ("step", np.array(assessments, np.int32), flag_attributes(ASSESSMENT))
     return table.assign_attrs(
         fit="least squares of I_ss + A exp(-t/tau) and I_ss + A t^-1/2; the smaller residual"

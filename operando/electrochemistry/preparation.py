@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
 from operando.electrochemistry.charge import Charge, net_charge
 from operando.electrochemistry.runs import Runs, cut_runs
 from operando.electrochemistry.scales import charge_ratio, check_capacity, check_charge
-from operando.electrochemistry.signs import Sign, oxidation_positive
+from operando.electrochemistry.signs import SIGNS, Sign, oxidation_positive
 from operando.electrochemistry.states import infer_states, resting
 from operando.electrochemistry.turns import half_cycles, since_half_cycle
 from operando.errors import RequestError
@@ -21,7 +22,17 @@ from operando.model import STATES, averaged_backward, category_attributes, check
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-PREPARED = {"voltage", "current", "run", "state", "half_cycle", "net_capacity", "charge_uncertain"}
+PREPARED = {
+    "voltage",
+    "current",
+    "run",
+    "state",
+    "state_instrument",
+    "half_cycle",
+    "cycle",
+    "net_capacity",
+    "charge_uncertain",
+}
 
 
 def prepare(
@@ -59,12 +70,16 @@ def prepare(
     AlignmentError
         Two files recorded at the same time although they are not loops of one sequence.
     RequestError
-        The sign of the current contradicts the voltage, or nothing says what it is; `max_gap_s`
-        or `nominal_capacity` is not positive; or the counter is a unit factor off the current, or a
-        half-cycle more than 30 times the nominal capacity.
+        The sign of the current contradicts the voltage, or nothing says what it is; an argument is
+        none of those allowed; or the counter is a unit factor off the current, or a half-cycle more
+        than 30 times the nominal capacity.
     """
-    if max_gap_s is not None and not max_gap_s > 0:
-        raise RequestError(f"max_gap_s: {max_gap_s!r}; expected seconds > 0")
+    arguments.dataset("log", log)
+    arguments.chosen("sign", sign, SIGNS)
+    if max_gap_s is not None:
+        arguments.number("max_gap_s", max_gap_s, lambda s: s > 0, "seconds > 0")
+    if nominal_capacity is not None:
+        arguments.number("nominal_capacity", nominal_capacity, lambda q: q > 0, "A h > 0")
     runs = _runs(log, max_gap_s)
     log = log.isel(time=runs.order)
     nanoseconds = log["time"].values.astype("datetime64[ns]").astype(np.int64)
@@ -108,9 +123,16 @@ def prepare(
 
 def require_prepared(log: xr.Dataset) -> None:
     """Raise unless the log is one that `prepare` returned."""
+    arguments.dataset("electrochemistry", log)
     missing = sorted(PREPARED - set(map(str, log.data_vars)))
     if missing:
         raise RequestError(f"electrochemistry: lacks {missing}; pass what operando.prepare returns")
+    # Without them nobody knows any more how the current was averaged, nor its sign.
+    if log.attrs.get("current_sign") != "oxidation_positive" or "charge_method" not in log.attrs:
+        raise RequestError(
+            "electrochemistry: its attributes are lost (current_sign, charge_method); pass what "
+            "operando.prepare returns, or set xarray's keep_attrs"
+        )
 
 
 def _runs(log: xr.Dataset, max_gap_s: float | None) -> Runs:

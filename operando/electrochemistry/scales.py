@@ -153,12 +153,10 @@ def check_capacity(largest: float, nominal: float | None) -> str:
     Raises
     ------
     RequestError
-        The nominal capacity is not positive, or the largest half-cycle is more than 30 times it.
+        The largest half-cycle is more than 30 times the nominal capacity.
     """
     if nominal is None:
         return "not compared: no nominal capacity declared"
-    if not nominal > 0:
-        raise RequestError(f"nominal_capacity: {nominal!r}; expected A h > 0")
     if not np.isfinite(largest):
         return "not compared: the charge is not known"
     ratio = largest / nominal

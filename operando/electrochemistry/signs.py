@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from operando.model import STATES
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Sign = Literal["declared", "oxidation_positive", "oxidation_negative"]
+SIGNS: tuple[str, ...] = get_args(Sign)
 
 AGREEMENT = 0.9
 """Share of the time in which sign(I) must equal sign(dE/dt) to call a sign verified."""

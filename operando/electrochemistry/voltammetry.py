@@ -29,7 +29,7 @@ ASSESSMENT: dict[str, int] = {
 `few_rows`: fewer than 20; rate and peak are not measured. `partial_sweep`: it spans less than 95 %
 of the widest sweep of its series (start, end, cut record). `no_peak`: the current has no extreme
 inside the sweep that rises 10 sigma above both its sides. `rate_varies`: the rate over tenths of
-the sweep scatters by more than 2 %. `poor_fit`: the parabola misses the rows by twice their noise.
+the sweep scatters by more than 2 %. `poor_fit`: the cubic misses the rows by twice their noise.
 """
 
 WHOLE = 0.95
@@ -74,7 +74,7 @@ def voltammograms(log: xr.Dataset) -> xr.Dataset:
     On `time`: `sweep_number` (from 0; -1 outside sweeps) and `cv_cycle` (from 0; -1). On `sweep`:
 
     - `direction` (1 upward, -1 downward), `cycle_of_sweep`, `instrument_cycle` (what the instrument
-      counts for most of its rows; -1 unknown), `start_time`, `end_time`;
+      counts for most of its rows; -1 unknown), `time_start`, `time_end`;
     - `start_potential`, `end_potential` (V): the vertices, where the straight lines through a sweep
       and its neighbour meet; first and last potential where it has no neighbour;
     - `scan_rate` (V/s, signed, least squares), its `_sigma`, and `scan_rate_spread` (standard
@@ -86,10 +86,10 @@ def voltammograms(log: xr.Dataset) -> xr.Dataset:
     A cycle is two sweeps, the first of a series being the first sweep of the record. A series ends
     where the run, or the rate by more than 10 %, changes, and where something else is done between.
 
-    The peak is the vertex of a parabola i = a + b E + c E^2 fitted by least squares to the rows
-    around the extreme of the smoothed current, as far down as 15 % of its height above the higher
-    of its sides, or less where the noise allows: E_p = -b / 2c, i_p = a - b^2 / 4c, with sigmas
-    from the scatter of the rows. It is the current as measured: no baseline is taken off. Only the
+    The peak is the maximum of a cubic fitted by least squares to the rows around the extreme of the
+    smoothed current, as far down as 15 % of its height above the higher of its sides, or less where
+    the noise allows, with sigmas from the scatter of the rows: waves of diffusion are skewed, which
+    a parabola takes for a shift. It is the current as measured: no baseline is taken off. Only the
     largest peak is measured.
 
     Parameters
@@ -104,8 +104,8 @@ def voltammograms(log: xr.Dataset) -> xr.Dataset:
 
     Notes
     -----
-    An asymmetric peak moves the parabola by some 1 % of its width, and a wave recorded in a dozen
-    rows or less is no parabola (`poor_fit`). Sigmas hold for white noise of the current.
+    A wave recorded in a dozen rows or less is no cubic (`poor_fit`). Sigmas hold for white noise of
+    the current.
     """
     require_prepared(log)
     state, run = log["state"].values.astype(np.int64), log["run"].values.astype(np.int64)
@@ -259,12 +259,12 @@ def _table(
         table[name] = ("sweep", values, {"units": units, "long_name": meaning})
     for name in ("scan_rate", "peak_potential", "peak_current"):
         table[name].attrs["ancillary_variables"] = f"{name}_sigma"
-    for name, rows in (("start_time", sweeps.first), ("end_time", sweeps.end - 1)):
+    for name, rows in (("time_start", sweeps.first), ("time_end", sweeps.end - 1)):
         table[name] = ("sweep", log["time"].values[rows])
     assessment = _assessments(waves, np.abs(ends - starts), rates, joined)
     table["assessment"] = ("sweep", assessment, flag_attributes(ASSESSMENT))
     return table.assign_attrs(
-        peak=f"parabola through the rows at the top {TOP:.0%} or less of the largest maximum",
+        peak=f"cubic through the rows at the top {TOP:.0%} or less of the largest maximum",
         vertices="where straight lines through neighbouring sweeps meet",
     )
 

@@ -20,10 +20,12 @@ SMOOTHED = 51
 """Smoothing for finding a peak is over one in so many rows of a sweep, and a row at least."""
 PROMINENT = 10.0
 TOP = 0.15
-"""The parabola goes through the rows within so much of the height of the peak below its top, or
-less: the square root of noise over height keeps the bias of a Gaussian wave below sigma / 4."""
-FEWEST_PEAK_ROWS = 7
-ROUNDS = 2
+"""The cubic goes through the rows within so much of the height of the peak below its top, or less:
+the square root of noise over height keeps the bias of a reversible and of a Gaussian wave below
+sigma / 2. A parabola would be off by 5 sigma of the first, which is skewed."""
+FEWEST_PEAK_ROWS = 8
+DEGREES = (2, 3)
+"""Of the polynomials that are fitted in turn, each to the window around the vertex before."""
 POOR = 2.0
 
 
@@ -64,14 +66,15 @@ def measure_wave(voltage: Array, current: Array, sign: int) -> Wave:
     low = at - int(np.argmin(above[at::-1])) if not above[: at + 1].all() else 0
     high = at + int(np.argmin(above[at:])) if not above[at:].all() else smooth.size - 1
     rows = np.arange(low, high + 1) + width // 2
-    fit = _parabola(voltage, current, _enough(rows, voltage.size))
-    for _ in range(ROUNDS):
+    fit = _vertex(voltage, current, _enough(rows, voltage.size), degree=DEGREES[0])
+    for degree in DEGREES:
         if fit is None:
             return NO_WAVE
         # A window around the vertex, not where the noise first falls below the top.
-        reach = np.sqrt(share * height / -fit.bend)
-        rows = np.flatnonzero(np.abs(voltage - fit.potential) <= reach)
-        fit = _parabola(voltage, current, _enough(rows, voltage.size))
+        off = np.abs(voltage - fit.potential)
+        reach = max(float(np.sqrt(2 * share * height / -fit.bend)), float(off.min()))
+        rows = np.flatnonzero(off <= reach)
+        fit = _vertex(voltage, current, _enough(rows, voltage.size), degree=degree)
     if fit is None:
         return NO_WAVE
     poor = fit.scatter > POOR * noise > 0
@@ -85,8 +88,8 @@ def measure_wave(voltage: Array, current: Array, sign: int) -> Wave:
 
 
 def _enough(rows: Integers, size: int) -> slice:
-    """Return the stretch of rows, widened to as many as a parabola needs."""
-    first, last = (int(rows[0]), int(rows[-1])) if rows.size else (0, -1)
+    """Return the stretch of rows, widened to as many as a cubic needs."""
+    first, last = int(rows[0]), int(rows[-1])
     missing = max(FEWEST_PEAK_ROWS - (last - first + 1) + 1, 0) // 2
     return slice(max(first - missing, 0), min(last + 1 + missing, size))
 
@@ -110,41 +113,46 @@ def _largest_peak(smooth: Array, smallest: float) -> tuple[int, int, int] | None
     return best
 
 
-class _Parabola(NamedTuple):
+class _Vertex(NamedTuple):
     potential: float
     potential_sigma: float
     current: float
     current_sigma: float
     bend: float
-    """A/V^2, negative."""
+    """Second derivative, A/V^2, negative."""
     scatter: float
     """Of the rows, A."""
 
 
-def _parabola(voltage: Array, current: Array, rows: slice) -> _Parabola | None:
-    """Fit a parabola to the rows and return its vertex, with sigmas by propagation."""
+def _vertex(voltage: Array, current: Array, rows: slice, *, degree: int) -> _Vertex | None:
+    """Fit a polynomial to the rows and return its maximum, with sigmas by propagation.
+
+    With x the potential from the middle of the rows, relative to half their range, a + b x + c x^2
+    + d x^3 is largest where x = b / (s - c), s^2 = c^2 - 3 b d; its second derivative there is -2s.
+    """
     voltage, current = voltage[rows], current[rows]
     if voltage.size < FEWEST_PEAK_ROWS or np.ptp(voltage) == 0:
         return None
     centre, scale = float(voltage.mean()), float(np.ptp(voltage)) / 2
-    x = (voltage - centre) / scale
-    design = np.stack([np.ones_like(x), x, x * x], axis=1)
+    design = np.vander((voltage - centre) / scale, degree + 1, increasing=True)
     inverse = np.linalg.pinv(design.T @ design)
-    a, b, c = (float(value) for value in inverse @ design.T @ current)
-    if c >= 0 or abs(b) > -2 * c:
+    fitted = inverse @ design.T @ current
+    b, c, d = float(fitted[1]), float(fitted[2]), float(fitted[3]) if degree == 3 else 0.0
+    square = c * c - 3 * b * d
+    root = float(np.sqrt(square)) if square > 0 else 0.0
+    if root == 0 or (degree == 2 and c >= 0) or abs(b) > abs(root - c):
         return None
-    at = -b / (2 * c)
-    left = current - design @ np.array([a, b, c])
-    scatter = float(np.sqrt(left @ left / (x.size - 3)))
-    to_position = np.array([0.0, -1 / (2 * c), b / (2 * c * c)])
-    to_height = np.array([1.0, at, at * at])
+    at = b / (root - c)
+    left = current - design @ fitted
     # Of Student's distribution, since the scatter itself comes from these few rows.
-    free = x.size - 3
+    free = left.size - degree - 1
+    scatter = float(np.sqrt(left @ left / free))
+    powers = at ** np.arange(degree + 1)
+    slopes = np.append(0.0, np.arange(1, degree + 1) * powers[:-1])
     spread = [
-        scatter * float(np.sqrt(free / (free - 2))) * float(np.sqrt(weights @ inverse @ weights))
-        for weights in (to_position, to_height)
+        scatter * float(np.sqrt(free / (free - 2) * (weights @ inverse @ weights)))
+        for weights in (slopes / (2 * root), powers)
     ]
-    height = a + b * at + c * at * at
-    return _Parabola(
-        centre + scale * at, scale * spread[0], height, spread[1], c / scale**2, scatter
-    )
+    height = float(powers @ fitted)
+    bend = -2 * root / scale**2
+    return _Vertex(centre + scale * at, scale * spread[0], height, spread[1], bend, scatter)

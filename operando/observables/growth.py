@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
 from operando.errors import RequestError
 from operando.model import category_attributes, positions
 
@@ -61,18 +62,17 @@ def growth_law(
     Raises
     ------
     RequestError
-        Other dimensions, several positions, an origin after the first sweep.
+        Other dimensions or times, several positions, an origin after the first sweep.
 
     Notes
     -----
     Fails on growth that starts, stops or changes its law within the series: then chi2r is far above
     1. R0 and n are strongly correlated when the first sweeps lie far from the origin.
     """
-    if resistance.dims != ("time",) or sigma.dims != ("time",):
-        raise RequestError(
-            f"resistance, sigma: dimensions {resistance.dims!r}, {sigma.dims!r}; expected time "
-            f"alone: select an arc"
-        )
+    arguments.array("resistance", resistance, "time")
+    arguments.array("sigma", sigma, "time")
+    if not np.array_equal(resistance["time"], sigma["time"]):
+        raise RequestError("sigma: other times than resistance; expected those of the same sweeps")
     if len(positions(resistance)) > 1:
         raise RequestError(
             f"resistance: positions {list(positions(resistance))}; expected one: select it"
@@ -80,14 +80,20 @@ def growth_law(
     value, spread = resistance.values.astype(float), sigma.values.astype(float)
     usable = np.isfinite(value) & np.isfinite(spread) & (spread > 0)
     stamps = resistance["time"].values[usable]
-    begin = origin
-    if begin is None:
-        begin = stamps.min() if stamps.size else resistance["time"].values[0]
+    begin = _origin(origin, stamps if stamps.size else resistance["time"].values)
     hours = (stamps - begin) / np.timedelta64(1, "h")
     if np.any(hours < 0):
         raise RequestError(f"origin: {begin}; expected no later than the first sweep")
     numbers = fit_growth(hours, value[usable], spread[usable])
     return _labelled(numbers, str(begin))
+
+
+def _origin(origin: np.datetime64 | None, stamps: npt.NDArray[np.datetime64]) -> np.datetime64:
+    if origin is not None:
+        if not isinstance(origin, np.datetime64) or np.isnat(origin):
+            raise arguments.refusal("origin", origin, "a numpy.datetime64, UTC")
+        return origin
+    return stamps.min() if stamps.size else np.datetime64("NaT")
 
 
 def fit_growth(hours: Array, value: Array, sigma: Array) -> dict[str, float]:

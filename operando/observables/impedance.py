@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando import arguments
 from operando.errors import RequestError
 from operando.model import flag_attributes, positions
 from operando.observables.circuit import Array, Circuit, Complex, Index, Mask
@@ -116,8 +117,8 @@ def track_resistance(
     Raises
     ------
     RequestError
-        Other dimensions, frequencies that are not positive or occur twice, a band that is not
-        inside them, too many arcs.
+        Other dimensions, frequencies that are not positive or occur twice, a band or middle that is
+        not inside them, a potential of other sweeps, too many arcs, an argument of another type.
 
     Notes
     -----
@@ -130,13 +131,9 @@ def track_resistance(
     tail and a last arc that does not close within the sweep are hard to tell apart.
     """
     frequency = _checked(impedance, arcs=arcs, noise=noise)
-    low, high = _checked_band(frequency, band)
-    middle = float(np.sqrt(low * high)) if middle is None else middle
-    if not frequency.min() <= middle <= frequency.max():
-        raise RequestError(
-            f"middle: {middle!r}; expected within {frequency.min():g}-{frequency.max():g} Hz"
-        )
-    circuit = Circuit(arcs=arcs, tail=tail)
+    low, high, middle = _checked_band(frequency, band, middle)
+    drifted = _drifted(impedance, potential)
+    circuit = Circuit(arcs=int(arcs), tail=arguments.switch("tail", tail))
     measured = MODEL_FREE | OF_CIRCUIT | (OF_TAIL if tail else {})
     dims = [["time", "arc"] if n.of_arcs else ["time"] for n in measured.values() for _ in range(2)]
     dims += [["time", "arc"] if n.of_arcs else ["time"] for n in (OF_SWEEP | ASSESSMENTS).values()]
@@ -162,7 +159,6 @@ def track_resistance(
         dask_gufunc_kwargs={"output_sizes": {"arc": arcs}},
     )
     result = _labelled(outputs, measured, arcs=arcs)
-    drifted = _drifted(impedance, potential)
     for name in ASSESSMENTS:
         facts = result[name].attrs
         result[name] = (result[name] | drifted).astype(np.int32).assign_attrs(facts)
@@ -188,12 +184,7 @@ def fitted_impedance(result: xr.Dataset, frequency: npt.ArrayLike) -> xr.DataArr
 
 
 def _checked(impedance: xr.DataArray, *, arcs: int, noise: float | None) -> Array:
-    if set(impedance.dims) != {"time", "frequency"} or not {"time", "frequency"} <= set(
-        impedance.coords
-    ):
-        raise RequestError(
-            f"impedance: dimensions {impedance.dims!r}; expected time and frequency, with both axes"
-        )
+    arguments.array("impedance", impedance, "time", "frequency")
     if impedance.dtype.kind != "c":
         raise RequestError(f"impedance: {impedance.dtype}; expected complex numbers Z' + i Z''")
     frequency = impedance["frequency"].values.astype(float)
@@ -201,21 +192,27 @@ def _checked(impedance: xr.DataArray, *, arcs: int, noise: float | None) -> Arra
         raise RequestError("frequency: expected positive values in Hz, each once")
     if frequency.size < 2 or impedance.sizes["time"] == 0:
         raise RequestError(f"impedance: {dict(impedance.sizes)}; expected sweeps of some points")
-    if not 1 <= arcs <= MOST_ARCS:
-        raise RequestError(f"arcs: {arcs!r}; expected 1 to {MOST_ARCS}")
-    if noise is not None and not 0 < noise < 1:
-        raise RequestError(f"noise: {noise!r}; expected relative to |Z|, between 0 and 1")
+    arguments.whole("arcs", arcs, lambda n: 1 <= n <= MOST_ARCS, f"1 to {MOST_ARCS}")
+    if noise is not None:
+        relative = "relative to |Z|, between 0 and 1"
+        arguments.number("noise", noise, lambda part: 0 < part < 1, relative)
     return frequency
 
 
-def _checked_band(frequency: Array, band: Band | None) -> Band:
-    ends = (float(frequency.min()), float(frequency.max()))
-    low, high = ends if band is None else band
-    if not ends[0] <= low < high <= ends[1]:
-        raise RequestError(
-            f"band: {band!r}; expected (low, high) within {ends[0]:g}-{ends[1]:g} Hz"
-        )
-    return float(low), float(high)
+def _checked_band(
+    frequency: Array, band: Band | None, middle: float | None
+) -> tuple[float, float, float]:
+    """Return the ends of the band and its middle, in Hz."""
+    bottom, top = float(frequency.min()), float(frequency.max())
+    inside = f"within {bottom:g}-{top:g} Hz"
+    low, high = bottom, top
+    if band is not None:
+        low, high = arguments.pair("band", band, f"(low, high) {inside}")
+        if not bottom <= low < high <= top:
+            raise RequestError(f"band: {band!r}; expected (low, high) {inside}")
+    if middle is None:
+        return low, high, float(np.sqrt(low * high))
+    return low, high, arguments.number("middle", middle, lambda f: bottom <= f <= top, inside)
 
 
 def _in_order(impedance: xr.DataArray) -> list[Index]:
@@ -227,10 +224,10 @@ def _in_order(impedance: xr.DataArray) -> list[Index]:
 def _drifted(impedance: xr.DataArray, potential: xr.DataArray | None) -> xr.DataArray:
     """Return the bit `drift` where the potential moved; 0 where nothing is known of it."""
     if potential is not None:
-        if set(potential.dims) != {"time", "frequency"}:
-            raise RequestError(
-                f"potential: dimensions {potential.dims!r}; expected time and frequency"
-            )
+        arguments.array("potential", potential, "time", "frequency")
+        # xarray would match by label, and leave out what has no partner
+        if not np.array_equal(potential["time"], impedance["time"]):
+            raise RequestError("potential: other times than impedance; expected the same sweeps")
         moved = potential.max("frequency") - potential.min("frequency")
     elif {"voltage_min", "voltage_max"} <= set(impedance.coords):
         moved = impedance["voltage_max"] - impedance["voltage_min"]

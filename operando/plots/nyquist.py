@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from operando import arguments
 from operando.errors import RequestError
 from operando.model import positions
 from operando.observables.impedance import fitted_impedance
@@ -97,7 +98,7 @@ def nyquist(
     RequestError
         No impedance, no voltage to colour by, or fits of other sweeps.
     """
-    _check(frames, fits, colour)
+    _check(frames, fits, colour, count)
     begins = frames["time_start" if "time_start" in frames.coords else "time"].values
     zero = begins[0] if since is None else since
     shade = hours(begins, since=zero) if colour == "time" else frames["voltage"].values
@@ -130,15 +131,16 @@ def nyquist(
     return shown
 
 
-def _check(frames: xr.Dataset, fits: xr.Dataset | None, colour: str) -> None:
+def _check(frames: xr.Dataset, fits: xr.Dataset | None, colour: str, count: int) -> None:
+    arguments.dataset("frames", frames)
+    arguments.chosen("colour", colour, ("time", "voltage"))
+    arguments.whole("count", count, lambda sweeps: sweeps >= 1, "one sweep or more")
     if "impedance" not in frames or set(frames["impedance"].dims) != {"time", "frequency"}:
         raise RequestError(
             f"frames: variables {list(frames.data_vars)}; expected impedance on time and frequency"
         )
     if not frames.sizes["time"]:
         raise RequestError("frames: no sweeps")
-    if colour not in ("time", "voltage"):
-        raise RequestError(f"colour: {colour!r}; expected 'time' or 'voltage'")
     if colour == "voltage" and "voltage" not in frames.variables:
         raise RequestError("colour: 'voltage', but the sweeps are not aligned with a log")
     if fits is not None and (
