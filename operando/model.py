@@ -167,8 +167,17 @@ def parts_of(dataset: xr.Dataset, name: str) -> list[tuple[str, xr.Dataset]]:
         return [("", dataset)]
     [dim] = several
     prefix = "" if dim == "line" else f"{dim} "
-    labels = dataset[dim].values
-    return [(f"{prefix}{label}", dataset.isel({dim: at})) for at, label in enumerate(labels)]
+    labels = [f"{prefix}{label}" for label in dataset[dim].values]
+    parts = []
+    for at, label in enumerate(labels):
+        part = dataset.isel({dim: at})
+        told = str(part[name].attrs.get("long_name", name))
+        if prefix:
+            part[name] = part[name].assign_attrs(
+                long_name=f"{told.removesuffix(' of the arc')}, {label}"
+            )
+        parts.append((label, part))
+    return parts
 
 
 def check(dataset: xr.Dataset) -> xr.Dataset:

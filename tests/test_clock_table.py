@@ -204,12 +204,14 @@ def changed(
     return look
 
 
-def with_potential(offset_s: float) -> Callable[[xr.Dataset, xr.Dataset], xr.Dataset]:
-    """Let the beamline read the cell too (1 mV of noise), and its clock be late."""
+def with_potential(
+    offset_s: float, noise_v: float = 1e-3
+) -> Callable[[xr.Dataset, xr.Dataset], xr.Dataset]:
+    """Let the beamline read the cell too (by default 1 mV of noise), and its clock be late."""
 
     def late(frames: xr.Dataset, log: xr.Dataset) -> xr.Dataset:
         voltage = align(frames, log)["voltage"].values
-        noise = np.random.default_rng(3).normal(0, 1e-3, voltage.size)
+        noise = np.random.default_rng(3).normal(0, noise_v, voltage.size)
         shift = np.timedelta64(round(offset_s * 1e9), "ns")
         moved = {name: frames[name] - shift for name in ("time", "time_start", "time_end")}
         return frames.assign_coords(
@@ -233,21 +235,29 @@ def test_an_offset_is_proposed_from_the_potential_and_not_applied(
     assert not xrd.verified
 
 
-def test_a_drift_is_told_where_it_is_certain(
-    changed: Callable[..., list[module.SourceClock]],
-) -> None:
-    def drifting(frames: xr.Dataset, log: xr.Dataset) -> xr.Dataset:
-        late = with_potential(137.4)(frames, log)
+def drifting(ppm: float) -> Callable[[xr.Dataset, xr.Dataset], xr.Dataset]:
+    """Let the beamline's clock lose `ppm`, and read the cell without much noise."""
+
+    def slow(frames: xr.Dataset, log: xr.Dataset) -> xr.Dataset:
+        late = with_potential(137.4, noise_v=1e-5)(frames, log)
         since = (late["time"] - late["time"][0]).values.astype(np.int64)
-        slow = np.rint(since * -3000e-6).astype("timedelta64[ns]")
-        moved = {n: ("time", late[n].values + slow) for n in ("time", "time_start", "time_end")}
+        lost = np.rint(since * -1e-6 * ppm).astype("timedelta64[ns]")
+        moved = {n: ("time", late[n].values + lost) for n in ("time", "time_start", "time_end")}
         return late.assign_coords(moved)
 
+    return slow
+
+
+def test_a_drift_is_told_where_it_is_certain_and_that_of_a_clock(
+    changed: Callable[..., list[module.SourceClock]],
+) -> None:
     _, steady = changed(with_potential(137.4))
     assert len(steady.proposals) == 1
-    _, xrd = changed(drifting)
+    _, no_clock = changed(drifting(3000.0))
+    assert len(no_clock.proposals) == 1
+    _, xrd = changed(drifting(150.0))
     fitted = xrd.proposals[1]
-    assert fitted.drift_ppm == pytest.approx(3000, abs=4 * fitted.drift_sigma_ppm + 10)
+    assert fitted.drift_ppm == pytest.approx(150, abs=4 * fitted.drift_sigma_ppm + 10)
     assert fitted.offset_s == pytest.approx(137.4, abs=4 * fitted.sigma_s)
     assert len([line for line in xrd.add if "clock_offset_s" in line]) == 1
 

@@ -222,3 +222,20 @@ def test_bad_requests() -> None:
         critical_current(log.isel(time=slice(-20, None)), area_cm2=1.0)
     with pytest.raises(RequestError, match="prepare"):
         critical_current(log.drop_vars("state"), area_cm2=1.0)
+
+
+def test_a_full_cell_is_refused() -> None:
+    """Its voltage does not turn with the current: every reversal would look like a short."""
+    moments = np.arange(0.0, 7200.0, 10.0)
+    current = np.where(moments < 3600, 1e-3, -1e-3)
+    raw = xr.Dataset(
+        {
+            "voltage": ("time", 3.8 + 100 * current + 1e-5 * moments, {"units": "V"}),
+            "current": ("time", current, {"units": "A", "averaging": "instantaneous"}),
+        },
+        {"time": np.datetime64("2026-05-04", "ns") + (moments * 1e9).astype("timedelta64[ns]")},
+        {"technique": "electrochemistry", "current_sign": "oxidation_positive"},
+    )
+    log = prepare(raw, sign="oxidation_positive")
+    with pytest.raises(RequestError, match=r"one sign for both directions.*symmetric cell"):
+        critical_current(log, area_cm2=1.0)

@@ -159,3 +159,16 @@ def test_requests_that_make_no_sense_say_what_to_do() -> None:
         growth_law(spots, sigma=sigma)
     with pytest.raises(RequestError, match="no later than"):
         growth_law(resistance, sigma=sigma, origin=START + np.timedelta64(1, "h"))
+
+
+def test_a_wrong_origin_shows_as_another_law() -> None:
+    """Parabolic growth counted from a later moment is none; the fit must not call it a success."""
+    hours = np.linspace(1.7, 27.0, 16)
+    value = 6 + 5 * np.sqrt(hours) + np.random.default_rng(3).normal(0, 0.05, hours.size)
+    stamps = np.datetime64("2026-05-04", "ns") + (hours * 3.6e12).astype("timedelta64[ns]")
+    series = xr.DataArray(value, dims="time", coords={"time": stamps})
+    sigma = xr.full_like(series, 0.05)
+    from_start = growth_law(series, sigma=sigma, origin=np.datetime64("2026-05-04", "ns"))
+    assert from_start["assessment"].item() == ASSESSMENT["success"]
+    later = growth_law(series, sigma=sigma)
+    assert later["assessment"].item() == ASSESSMENT["another_law"]

@@ -472,3 +472,45 @@ def test_real_exports_fit_to_two_percent_where_they_are_consistent(shared_data: 
     whole = track_resistance(drifted, arcs=2, tail=False).compute()
     assert names(whole["assessment"]) == [["kramers_kronig"]]
     assert np.isnan(whole["resistance"]).all()
+
+
+def test_the_default_band_is_what_the_sweeps_have_in_common() -> None:
+    """Sweeps of other frequencies share an axis that none of them covers."""
+    whole = sweeps()["impedance"].isel(time=slice(0, 4))
+    cut = whole.copy()
+    cut[2, :5] = complex(np.nan, np.nan)
+    cut[3, -5:] = complex(np.nan, np.nan)
+    found = track_resistance(cut, tail=True).compute()
+    frequency = whole["frequency"].values
+    expected = track_resistance(
+        whole, tail=True, band=(float(frequency[5]), float(frequency[-6]))
+    ).compute()
+    np.testing.assert_allclose(found["band_resistance"], expected["band_resistance"], rtol=1e-12)
+    assert found.attrs["band"] == "common to the sweeps"
+
+
+def test_another_unit_is_refused() -> None:
+    impedance = sweeps()["impedance"]
+    with pytest.raises(RequestError, match="units 'kohm'; expected 'ohm'"):
+        track_resistance((impedance / 1000).assign_attrs(units="kohm"), tail=True)
+
+
+def test_an_exponent_at_its_bound_is_flagged_and_keeps_its_number() -> None:
+    """A line of slope one half, fitted by an arc: as depressed as any arc may be."""
+    frequency = np.logspace(-1, 5, 49)
+    warburg = (
+        5
+        + 40 * (2j * np.pi * frequency) ** -0.3
+        + 20 / (1 + (2j * np.pi * frequency * 1e-3) ** 0.4)
+    )
+    noise = np.random.default_rng(5).normal(0, 1e-3, (2, 49))
+    data = xr.DataArray(
+        (warburg * (1 + noise[0] + 1j * noise[1]))[None],
+        dims=("time", "frequency"),
+        coords={"time": [np.datetime64("2026-05-04", "ns")], "frequency": frequency},
+        name="impedance",
+        attrs={"units": "ohm"},
+    )
+    found = track_resistance(data, arcs=1, tail=True).compute()
+    assert found["cpe_exponent"].item() == pytest.approx(0.5, abs=1e-9)
+    assert found["resistance_assessment"].item() & ASSESSMENT["at_bound"]

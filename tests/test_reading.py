@@ -572,3 +572,52 @@ def test_the_beamlines_own_reading_of_the_cell_comes_from_its_log(tmp_path: Path
         read(tmp_path / "xrd", tz="UTC", log=declared)
     with pytest.raises(RequestError, match=r"log\.cell_voltage.*no column 'U'"):
         read(tmp_path / "xrd", tz="UTC", log=Log(path=log, name="n", start="a", cell_voltage="U"))
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"stamp": "foo"}, "stamp: 'foo'"),
+        ({"stamps": "foo"}, "stamps: 'foo'"),
+        ({"fold": 7}, "fold: 7"),
+        ({"log": {"path": "a.csv"}}, "log: "),
+        ({"options": "mdy"}, "options: 'mdy'"),
+        ({"drift_ppm": "a"}, "drift_ppm: 'a'"),
+        ({"drift_ppm": -2e6}, "drift_ppm: -2000000"),
+        ({"clock_sigma_s": -1}, "clock_sigma_s: -1"),
+        ({"first": "2026-05-04T10:00:00Z", "period_s": 1.0}, "first: .*without offset"),
+        ({"first": "2026-05-04T10:00:00+02:00", "period_s": 1.0}, "first: .*without offset"),
+    ],
+)
+def test_what_is_declared_is_looked_at(
+    series: Path, declared: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        read(series, tz="UTC", **declared)
+
+
+def test_a_word_that_is_no_choice_of_an_option_is_refused(tmp_path: Path) -> None:
+    """'MDY' must not be taken for 'dmy'; and a message that asks for an option says where."""
+    path = tmp_path / "a.dta"
+    path.write_text(
+        "EXPLAIN\nTAG\tCORPOT\nDATE\tLABEL\t3/6/2019\tDate\nTIME\tLABEL\t16:35:22\tTime\n"
+        "CURVE\tTABLE\t2\n\tPt\tT\tVf\n\t#\ts\tV\n\t0\t0\t0.1\n\t1\t1\t0.2\n"
+    )
+    with pytest.raises(ReadError, match=r"date_order='mdy'.*options are given as options"):
+        read(path, tz="UTC")
+    with pytest.raises(RequestError, match=r"date_order = 'MDY'; expected one of \['dmy', 'mdy'\]"):
+        read(path, tz="UTC", options={"date_order": "MDY"})
+    log = read(path, tz="UTC", options={"date_order": "mdy"})
+    assert str(log["time"].values[0])[:10] == "2019-03-06"
+    with pytest.raises(UnknownFormatError, match=r"is gamry_dta \(electrochemistry\)"):
+        read(path, tz="UTC", technique="impedance")
+
+
+def test_messages_stay_readable(tmp_path: Path) -> None:
+    """A damaged file may name a hundred thousand columns."""
+    path = tmp_path / "a.mpt"
+    names = "\t".join(f"column {number}" for number in range(100_000))
+    path.write_text(f"EC-Lab ASCII FILE\nNb header lines : 3\n{names}\n")
+    with pytest.raises(ReadError) as error:
+        read(path, tz="UTC", format="biologic_mpt")
+    assert len(str(error.value)) < 2000

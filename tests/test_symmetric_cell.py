@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 import operando
 from operando.cli import main
-from operando.model import ALIGNMENT_FLAGS, STATES, averaged_backward
+from operando.errors import RequestError
+from operando.model import STATES, averaged_backward
 from operando.recipe import Recipe
 from operando.simulate import symmetric_cell
 from operando.simulate.symmetric_cell import HALF_S, INTERVAL_S, LOOPS
@@ -105,16 +106,25 @@ def test_every_sweep_lies_in_the_record_at_rest(cell: Path, log: xr.Dataset) -> 
     assert float(np.abs(aligned["voltage"]).max()) < 1e-3
     # A sweep that is part of the log has the clock of the log, known or not.
     assert not aligned["alignment_flag"].values.any()
-    shifted = operando.align(
-        operando.read(
-            cell / "echem" / "na_sym_03_PEIS_C05.mpt",
-            technique="impedance",
-            tz="Europe/Paris",
-            clock_offset_s=1.0,
+
+
+@pytest.mark.parametrize(
+    ("placing", "message"),
+    [
+        ({"tz": "Asia/Shanghai"}, "tz is 'Europe/Paris' for the log and 'Asia/Shanghai'"),
+        (
+            {"tz": "Europe/Paris", "clock_offset_s": 1.0},
+            "clock_offset_s is 0.0 for the log and 1.0",
         ),
-        log,
-    )
-    assert (shifted["alignment_flag"].values & ALIGNMENT_FLAGS["clock_unverified"]).all()
+    ],
+)
+def test_one_file_has_one_clock(
+    cell: Path, log: xr.Dataset, placing: dict[str, Any], message: str
+) -> None:
+    path = cell / "echem" / "na_sym_03_PEIS_C05.mpt"
+    sweeps = operando.read(path, technique="impedance", **placing)
+    with pytest.raises(RequestError, match=message):
+        operando.align(sweeps, log)
 
 
 def test_the_growth_law_is_found(finished: tuple[Path, str], truth: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando.align.windows import SECOND, Array, Integers, Mask, Windows
+from operando.errors import RequestError
 from operando.model import ALIGNMENT_FLAGS
 
 LARGEST_VOLTAGE_SIGMA = 5e-3
@@ -32,6 +33,11 @@ def clocks_of(frames: xr.Dataset, log: xr.Dataset, *, time_sigma_s: float | None
     """Return the uncertainty of the frames' clock against the log's, in quadrature.
 
     Sweeps of impedance that are part of the log have its clock: there is none to be uncertain of.
+
+    Raises
+    ------
+    RequestError
+        Frames and log are the same files, but were placed differently.
     """
     described = {"frames": _clock(frames), "electrochemistry": _clock(log)}
     if time_sigma_s is not None:
@@ -104,10 +110,18 @@ def duplicates(frames: xr.Dataset) -> Mask:
 
 
 def _same_clock(frames: xr.Dataset, log: xr.Dataset, described: dict[str, Any]) -> bool:
-    """Whether the frames stand in files of the log, and both were placed alike."""
+    """Whether the frames stand in files of the log."""
     ours, theirs = (set(json.loads(data.attrs.get("source_files", "[]"))) for data in (frames, log))
-    placed = [(c.get("offset_s"), c.get("drift_ppm"), c.get("zone")) for c in described.values()]
-    return bool(ours) and ours <= theirs and placed[0] == placed[1]
+    if not ours or not ours <= theirs:
+        return False
+    for key, told in (("zone", "tz"), ("offset_s", "clock_offset_s"), ("drift_ppm", "drift_ppm")):
+        both = [clock.get(key) for clock in described.values()]
+        if both[0] != both[1]:
+            raise RequestError(
+                f"{sorted(ours)[0]}: is log and frames at once, but {told} is {both[1]!r} for the "
+                f"log and {both[0]!r} for the frames; declare one"
+            )
+    return True
 
 
 def _clock(dataset: xr.Dataset) -> dict[str, Any]:

@@ -29,6 +29,8 @@ MOST_SEARCHED = 300
 MOST_FITTED = 5000
 FEWEST = 10
 LEAST_AMBIGUITY = 3.0
+LARGEST_DRIFT_PPM = 200.0
+"""A crystal of a computer is off by 100 ppm at the most; what drifts more is no clock."""
 GAINS = (0.8, 1.25)
 """No converter is further off; what fits beyond is another signal."""
 HYSTERESIS = 0.2
@@ -92,7 +94,9 @@ def propose_offset(
     stretches of time where these hang together more than noise does. `ambiguity` is the root of
     the cost at the best offset farther than 5 exposures + 60 s, over the cost at the best.
 
-    It is accepted only if the ambiguity is above 3 and sigma below one exposure. Fails, and is
+    It is accepted only if the ambiguity is above 3, sigma below one exposure, and a drift within
+    200 ppm. Ask for a drift only where the record is long: over a few hours it and the offset
+    hang together, and their sigma is too small where the log has gaps. Fails, and is
     refused, on a monotonic ramp: with an unknown zero every offset fits a straight line.
 
     Parameters
@@ -281,6 +285,11 @@ def _judged(fit: Fit, shifted: Shifted, few: Samples, grid: Array, costs: Array)
         fault = (
             f"sigma {fit.sigma:.3g} s is not below one exposure, {allowed:.3g} s: the potential "
             "changes too little; log it over a turning point"
+        )
+    elif abs(fit.drift_ppm) > LARGEST_DRIFT_PPM:
+        fault = (
+            f"a drift of {fit.drift_ppm:+.0f} ppm fits best, more than any clock's "
+            f"{LARGEST_DRIFT_PPM:g}: fit the offset alone, or log the potential for longer"
         )
     elif abs(fit.middle) > grid[-1] - GRID_S:
         fault = f"{fit.offset:+.0f} s lies at the end of the search; widen search_s"

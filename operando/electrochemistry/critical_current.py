@@ -105,7 +105,8 @@ def critical_current(
     Raises
     ------
     RequestError
-        The log is not prepared, a number is out of range, or no current flows.
+        The log is not prepared, a number is out of range, no current flows, or the voltage does
+        not turn with the current: a full cell.
 
     Notes
     -----
@@ -118,6 +119,7 @@ def critical_current(
     steps = _steps(log, area_cm2, short_drop, smallest_drop)
     if not steps:
         raise RequestError("log: no step of constant current of 5 rows in it")
+    _check_symmetric(steps)
     flags = _between(steps, short_drop)
     return _table(log, steps, flags, area_cm2).assign_attrs(
         area_cm2=area_cm2,
@@ -139,6 +141,23 @@ def _check(log: xr.Dataset, area_cm2: float, short_drop: float, smallest_drop: f
         lambda x: 0 < x <= short_drop,
         f"a share > 0, at most short_drop {short_drop!r}",
     )
+
+
+def _check_symmetric(steps: list[_Step]) -> None:
+    """Refuse a cell whose voltage does not turn with the current: it is no symmetric one."""
+    way = {np.sign(step.density) for step in steps}
+    reversed_ = [step for step in steps if step.flag & STEP_FLAGS["reversed_voltage"]]
+    same = {np.sign(step.density) for step in reversed_}
+    if (
+        len(way) == 2
+        and len(same) == 1
+        and len(reversed_) == sum(np.sign(step.density) in same for step in steps)
+    ):
+        raise RequestError(
+            "log: the voltage has one sign for both directions of the current, "
+            f"{steps[0].mean:.3g} V in the first step; expected a symmetric cell, whose voltage "
+            "turns with the current"
+        )
 
 
 def _steps(

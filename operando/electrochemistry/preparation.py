@@ -76,6 +76,8 @@ def prepare(
     """
     arguments.dataset("log", log)
     arguments.chosen("sign", sign, SIGNS)
+    if (technique := log.attrs.get("technique")) != "electrochemistry":
+        raise RequestError(f"log: technique {technique!r}; expected 'electrochemistry'")
     if max_gap_s is not None:
         arguments.number("max_gap_s", max_gap_s, lambda s: s > 0, "seconds > 0")
     if nominal_capacity is not None:

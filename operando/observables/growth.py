@@ -21,12 +21,21 @@ DELAYS = (1e-3, 1e3)
 """Range of the time of a logarithmic law, relative to the time that is spanned."""
 NO_GROWTH = 14.0
 """Improvement of chi-square over a constant that is needed: a constant passes 999 of 1000 times."""
+STRONG = 6.0
+"""Difference of BIC that decides."""
 STEPS, REFINED = 60, 40
 """Points of the grid, and golden sections after it."""
 
-ASSESSMENT: dict[str, int] = {"success": 0, "too_few": 1, "no_growth": 2, "at_bound": 3}
+ASSESSMENT: dict[str, int] = {
+    "success": 0,
+    "too_few": 1,
+    "no_growth": 2,
+    "at_bound": 3,
+    "another_law": 4,
+}
 """`too_few`: fewer than 8 usable sweeps, or all at one time. `no_growth`: a constant describes the
 series as well, so that the exponent means nothing. `at_bound`: no exponent from 0.05 to 4 is best.
+`another_law`: one without a free exponent is better by more than 6 in BIC: is the origin right?
 """
 
 LAWS = ("free", "diffusion", "linear", "logarithmic")
@@ -122,8 +131,10 @@ def fit_growth(hours: Array, value: Array, sigma: Array) -> dict[str, float]:
     verdict = "at_bound" if bounded else "success"
     if constant - chi2 < NO_GROWTH * widened:
         verdict = "no_growth"
-    numbers |= {"chi2r": chi2r, "assessment": float(ASSESSMENT[verdict])}
-    return numbers | _compared(part, value, weight, free=chi2)
+    compared = _compared(part, value, weight, free=chi2)
+    if verdict == "success" and min(compared.values()) < compared["bic_free"] - STRONG:
+        verdict = "another_law"
+    return numbers | compared | {"chi2r": chi2r, "assessment": float(ASSESSMENT[verdict])}
 
 
 def _compared(part: Array, value: Array, weight: Array, *, free: float) -> dict[str, float]:

@@ -14,7 +14,7 @@ from operando import arguments
 from operando.errors import RequestError
 from operando.model import flag_attributes, positions
 from operando.observables.circuit import Array, Circuit, Complex, Index, Mask
-from operando.observables.resistance_tracks import ASSESSMENT, Sweeps, refusals, track
+from operando.observables.resistance_tracks import ASSESSMENT, Sweeps, at_bound, refusals, track
 
 Band = tuple[float, float]
 
@@ -94,7 +94,7 @@ def track_resistance(
     tail
         Whether diffusion or a blocking electrode follows the arcs at low frequency.
     band, middle
-        In Hz. By default the ends of the frequency axis and their geometric mean; give the
+        In Hz. By default what the sweeps have in common and its geometric mean; give the
         frequencies of the process you follow, and the same ones to compare cells.
     noise
         Of one part of a point, relative to |Z|; estimated for each sweep when None.
@@ -163,7 +163,10 @@ def track_resistance(
         facts = result[name].attrs
         result[name] = (result[name] | drifted).astype(np.int32).assign_attrs(facts)
     return result.assign_attrs(
-        signal=str(impedance.name), band=(low, high), middle=middle, tail=int(tail)
+        signal=str(impedance.name),
+        band="common to the sweeps" if band is None else (low, high),
+        middle="geometric mean of the band" if np.isnan(middle) else middle,
+        tail=int(tail),
     )
 
 
@@ -185,6 +188,8 @@ def fitted_impedance(result: xr.Dataset, frequency: npt.ArrayLike) -> xr.DataArr
 
 def _checked(impedance: xr.DataArray, *, arcs: int, noise: float | None) -> Array:
     arguments.array("impedance", impedance, "time", "frequency")
+    if impedance.attrs.get("units", "ohm") != "ohm":
+        raise RequestError(f"impedance: units {impedance.attrs['units']!r}; expected 'ohm'")
     if impedance.dtype.kind != "c":
         raise RequestError(f"impedance: {impedance.dtype}; expected complex numbers Z' + i Z''")
     frequency = impedance["frequency"].values.astype(float)
@@ -202,17 +207,39 @@ def _checked(impedance: xr.DataArray, *, arcs: int, noise: float | None) -> Arra
 def _checked_band(
     frequency: Array, band: Band | None, middle: float | None
 ) -> tuple[float, float, float]:
-    """Return the ends of the band and its middle, in Hz."""
+    """Return the ends of the band and its middle, in Hz; NaN where the sweeps decide."""
     bottom, top = float(frequency.min()), float(frequency.max())
     inside = f"within {bottom:g}-{top:g} Hz"
-    low, high = bottom, top
+    low, high, centre = np.nan, np.nan, np.nan
     if band is not None:
         low, high = arguments.pair("band", band, f"(low, high) {inside}")
         if not bottom <= low < high <= top:
             raise RequestError(f"band: {band!r}; expected (low, high) {inside}")
-    if middle is None:
-        return low, high, float(np.sqrt(low * high))
-    return low, high, arguments.number("middle", middle, lambda f: bottom <= f <= top, inside)
+    if middle is not None:
+        centre = arguments.number("middle", middle, lambda f: bottom <= f <= top, inside)
+    return low, high, centre
+
+
+def _decided(
+    frequency: Array, sweeps: Complex, at: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Return the band, by default what the sweeps (t, m) have in common, and its middle.
+
+    A sweep that was cut short to less than half the decades of the longest does not count.
+    """
+    low, high, middle = at
+    if np.isnan(low):
+        measured = np.where(np.isfinite(sweeps), np.log(frequency), np.nan)
+        measured = measured[np.isfinite(measured).any(axis=1)]
+        if measured.size:
+            bottom, top = np.nanmin(measured, axis=1), np.nanmax(measured, axis=1)
+            whole = top - bottom >= 0.5 * (top - bottom).max()
+            low, high = float(np.exp(bottom[whole].max())), float(np.exp(top[whole].min()))
+            # The logarithm must not move an end off its point.
+            low, high = (float(frequency[np.argmin(np.abs(frequency - f))]) for f in (low, high))
+    if not low < high:
+        low = high = np.nan
+    return low, high, float(np.sqrt(low * high)) if np.isnan(middle) else middle
 
 
 def _in_order(impedance: xr.DataArray) -> list[Index]:
@@ -251,6 +278,7 @@ def _measure(
     ascending = np.argsort(frequency)
     frequency, impedance = frequency[ascending], (real + 1j * imaginary)[:, ascending]
     order = np.concatenate(spots)
+    at = _decided(frequency, impedance, at)
     parts: list[tuple[npt.NDArray[np.generic], ...]] = []
     for spot in spots:
         sweeps = track(frequency, impedance[spot], circuit=circuit, noise=noise)
@@ -316,7 +344,7 @@ def _of_circuit(
         np.array([result.residual for result in sweeps.consistency]),
         (doubts | np.where(missing | ~sweeps.fitted, ASSESSMENT["no_points"], 0)).astype(np.int32),
         (in_series | doubts).astype(np.int32),
-        (of_arcs | doubts[:, None]).astype(np.int32),
+        (of_arcs | doubts[:, None] | at_bound(circuit, sweeps)).astype(np.int32),
     ]
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.special import chdtrc
 
 from operando.observables.circuit import (
+    ALPHA,
     Array,
     Circuit,
     Complex,
@@ -52,6 +53,7 @@ LESSONS = 2
 CONTRADICTED = 0.01
 """Probability of the improvement by free exponents below which they are not shared."""
 MISFIT = 0.02
+AT_BOUND = 1e-6
 UNCERTAIN = 0.2
 DECADE = float(np.log(10.0))
 NEARLY = 0.75
@@ -66,16 +68,18 @@ ASSESSMENT: dict[str, int] = {
     "out_of_band": 32,
     "uncertain": 64,
     "arcs_overlap": 128,
+    "at_bound": 256,
 }
-"""Why a number should not be believed; 0 is success. From `misfit` on it is NaN.
+"""Why a number should not be believed; 0 is success. From `misfit` to `arcs_overlap` it is NaN.
 
 `no_points`: too few finite points, or none at a frequency that is asked for. `kramers_kronig`: the
 parts of the sweep contradict each other. `drift`: the potential moved by more than 5 mV during the
 sweep. `misfit`: the circuit leaves 2 % or more. `inductive`: cable and cell turn inductive within a
 decade above the fastest arc, or Z' still falls where they are: the fastest arc cannot be told from
-the resistance in series.
-`out_of_band`: the arc peaks outside the frequencies that were fitted. `uncertain`: sigma is 20 % or
-more. `arcs_overlap`: less than a decade from another arc.
+the resistance in series. `out_of_band`: the arc peaks outside the frequencies that were fitted.
+`uncertain`: sigma is 20 % or more. `arcs_overlap`: less than a decade from another arc. `at_bound`:
+the exponent is the lowest allowed: the arc may be part of another, or of the tail; the number is
+kept, but depends on the circuit by more than its sigma.
 """
 
 
@@ -148,6 +152,13 @@ def refusals(circuit: Circuit, sweeps: Sweeps) -> tuple[Bits, Bits]:
         np.where(sweeps.fitted, series, nothing),
         np.where(sweeps.fitted[:, None], arcs, nothing),
     )
+
+
+def at_bound(circuit: Circuit, sweeps: Sweeps) -> Bits:
+    """Return the bit of arcs (t, n) whose exponent is the lowest that is allowed."""
+    n = circuit.arcs
+    alpha = sweeps.fits.theta[:, 2 + 2 * n : 2 + 3 * n]
+    return _bits("at_bound", sweeps.fitted[:, None] & (alpha < ALPHA[0] + AT_BOUND))
 
 
 def _bits(name: str, wrong: Mask) -> Bits:

@@ -149,6 +149,15 @@ def _check(frames: xr.Dataset, fits: xr.Dataset | None, colour: str, count: int)
         raise RequestError("fits: not tracked resistances of these sweeps")
 
 
+def _measured(dense: Array, frequency: Array, sweeps: Complex) -> npt.NDArray[np.bool_]:
+    """Return which frequencies lie between the lowest and the highest of each sweep (t, m)."""
+    there = np.isfinite(sweeps)
+    low = np.where(there, frequency, np.inf).min(axis=1, keepdims=True)
+    high = np.where(there, frequency, -np.inf).max(axis=1, keepdims=True)
+    edge = 1e-9
+    return np.asarray((dense >= low * (1 - edge)) & (dense <= high * (1 + edge)))
+
+
 def _select(
     frames: xr.Dataset, fits: xr.Dataset | None, at: npt.NDArray[np.intp], shade: Array, count: int
 ) -> _Drawn:
@@ -161,7 +170,8 @@ def _select(
     fitted, fast = None, np.full((chosen.size, 2), np.nan)
     if fits is not None:
         part = fits.isel(time=chosen)
-        fitted = fitted_impedance(part, dense).values
+        within = _measured(dense, frequency, impedance.isel(time=chosen).values)
+        fitted = np.where(within, fitted_impedance(part, dense).values, np.nan)
         fast = np.column_stack([part["series_resistance"], part["resistance"].isel(arc=0)])
     return _Drawn(
         frequency=frequency,

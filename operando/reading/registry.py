@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import xarray as xr
 
@@ -20,6 +21,8 @@ from operando.model import TECHNIQUES
 from operando_readers._reader import File, FormatError, Reader
 
 HEAD = 1 << 16
+LONGEST_MESSAGE = 1000
+"""A damaged file may hold a hundred thousand names of columns."""
 FRAMES = "frames"
 """Asks for any technique but electrochemistry."""
 
@@ -133,6 +136,10 @@ def _common_format(found: Mapping[File, list[str]]) -> str:
     recognised = sum(bool(names) for names in found.values())
     if not counts and all(file.size() == 0 for file in files):
         raise ReadError(f"{_span(files)}: the file is empty")
+    others = sorted({name for file in files for name in claims(file)}) if not counts else []
+    if others:
+        kinds = ", ".join(f"{name} ({formats()[name].technique})" for name in others)
+        raise UnknownFormatError(f"{_span(files)}: is {kinds}; holds nothing of that technique")
     if not counts:
         raise UnknownFormatError(
             f"{_span(files)}: no reader recognises it; pass format= (one of "
@@ -141,10 +148,12 @@ def _common_format(found: Mapping[File, list[str]]) -> str:
     whole = [name for name, count in counts.items() if count == recognised]
     if len(whole) == 1:
         return whole[0]
+    several = len({formats()[name].technique for name in counts}) > 1
+    hint = " or technique=" if several else ""
     kinds = ", ".join(
         f"{count} {name} ({formats()[name].technique})" for name, count in counts.most_common()
     )
-    raise UnknownFormatError(f"{_span(files)}: holds {kinds}; pass format= or technique=")
+    raise UnknownFormatError(f"{_span(files)}: holds {kinds}; pass format={hint}")
 
 
 def load(file: File, *, format: str, options: Mapping[str, Any]) -> xr.Dataset:
@@ -166,16 +175,34 @@ def load(file: File, *, format: str, options: Mapping[str, Any]) -> xr.Dataset:
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
             raise RequestError(f"options: {format!r} needs {name!r}; it takes {list(parameters)}")
+    _check_choices(reader, options)
     try:
         if file.member is None and file.path.is_file() and file.size() == 0:
             raise FormatError("the file is empty")
         return reader.read(file, **options)
     except FormatError as error:
-        text = str(error)
+        text = textwrap.shorten(str(error), LONGEST_MESSAGE, placeholder=" ...")
         where = "" if text.startswith(str(file)) else f"{file}: "
-        raise ReadError(f"{where}{text} (reader {format})") from error
+        hint = ""
+        if any(f"{name}=" in text for name in parameters):
+            hint = ", whose options are given as options"
+        raise ReadError(f"{where}{text} (reader {format}{hint})") from error
     except OSError as error:
         raise ReadError(f"{file}: {error.strerror or error} (reader {format})") from error
+
+
+def _check_choices(reader: Reader, options: Mapping[str, Any]) -> None:
+    """Refuse a word that is none of those an option may be: it would be taken for another."""
+    hints = get_type_hints(reader.read)
+    for name, value in options.items():
+        kinds = get_args(hints.get(name)) or (hints.get(name),)
+        words = sorted({word for kind in (hints.get(name), *kinds) for word in _words(kind)})
+        if words and value is not None and value not in words:
+            raise RequestError(f"options: {name} = {value!r}; expected one of {words}")
+
+
+def _words(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _span(files: Sequence[File]) -> str:

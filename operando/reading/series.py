@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
+from operando import arguments
 from operando.errors import ClockError, RequestError
 from operando.model import check
 from operando.reading.files import Named, expand
@@ -20,6 +22,9 @@ from operando.reading.times import Declared
 
 LARGEST = 1e10
 """Seconds: three centuries."""
+LARGEST_DRIFT = 1e5
+OFFSET = re.compile(r"(?:[Zz]|:\d\d[+-]\d\d:?(?:\d\d)?)$|:[\d.]+[+-]\d\d:?(?:\d\d)?$")
+"""What ends a stamp that says its zone itself."""
 
 
 def read(
@@ -94,6 +99,7 @@ def read(
     RequestError
         An option or a position pattern that does not fit; names it.
     """
+    _check_declared(stamp=stamp, stamps=stamps, fold=fold, first=first, log=log, options=options)
     declared = Declared(
         tz=tz,
         fold=fold,
@@ -111,15 +117,18 @@ def read(
         raise ClockError(
             "drift_ppm: acts on a counter in the file, which log, first and mtime lack"
         )
-    for key, number in {
-        "clock_offset_s": clock_offset_s,
-        "drift_ppm": drift_ppm,
-        "clock_sigma_s": clock_sigma_s,
-        "exposure_s": exposure_s,
-        "period_s": period_s,
-    }.items():
-        if number is not None and not abs(number) < LARGEST:
-            raise RequestError(f"{key}: {number!r}; expected a finite number of that unit")
+    for key, number, least, most in (
+        ("clock_offset_s", clock_offset_s, -LARGEST, LARGEST),
+        ("drift_ppm", drift_ppm, -LARGEST_DRIFT, LARGEST_DRIFT),
+        ("clock_sigma_s", clock_sigma_s, 0.0, LARGEST),
+        ("exposure_s", exposure_s, 0.0, LARGEST),
+        ("period_s", period_s, 0.0, LARGEST),
+    ):
+        if number is not None:
+            between = f"a number from {least:g} to {most:g}"
+            found = arguments.number(key, number, np.isfinite, between)
+            if not least <= found <= most:
+                raise arguments.refusal(key, number, between)
     name, files = choose(expand(path), format=format, technique=technique)
     chosen = dict(options or {})
     kind = str(chosen.get("technique", reader_named(name).technique))
@@ -133,6 +142,25 @@ def read(
             files, format=name, options=chosen, declared=declared, position=pattern
         )
     return check(dataset.assign_attrs(reader=name, reader_version=version("operando")))
+
+
+def _check_declared(
+    *, stamp: object, stamps: object, fold: object, first: object, log: object, options: object
+) -> None:
+    """Refuse what the signature does not promise, before it is taken for something else."""
+    if stamp is not None:
+        arguments.chosen("stamp", stamp, ("start", "mid", "end"))
+    arguments.chosen("stamps", stamps, ("file", "mtime"))
+    if fold is not None:
+        arguments.whole("fold", fold, lambda which: which in (0, 1), "0 or 1")
+    if log is not None and not isinstance(log, Log):
+        raise arguments.refusal("log", log, "an operando.reading.sidecar.Log")
+    if options is not None and not isinstance(options, Mapping):
+        raise arguments.refusal("options", options, "a mapping of the reader's options")
+    if first is not None and (not isinstance(first, str) or OFFSET.search(first)):
+        raise arguments.refusal(
+            "first", first, "local time without offset, '2026-05-04T10:00:00'; tz says the zone"
+        )
 
 
 def _pattern(position: str | None) -> re.Pattern[str] | None:

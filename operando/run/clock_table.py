@@ -252,15 +252,20 @@ def overlap_of(aligned: xr.Dataset, log: xr.Dataset) -> Overlap:
 def proposals(frames: xr.Dataset, log: xr.Dataset) -> list[OffsetProposal]:
     """Return what the shared potential and every possible trigger say about the frames' clock.
 
-    A drift of the shared potential is told where it is beyond three sigma.
+    A drift of the shared potential is told where it is one of a clock, beyond three sigma, and the
+    samples lie closer with it.
     """
     triggers = [name for name in log.data_vars if str(name).startswith(TRIGGER)]
     found = [trigger_offset(log[name], frames) for name in triggers]
     if not _has_potential(frames):
         return found
     drifting = propose_offset(frames[SHARED_POTENTIAL], log, drift=True)
-    certain = abs(drifting.drift_ppm) > 3 * drifting.drift_sigma_ppm
     steady = propose_offset(frames[SHARED_POTENTIAL], log)
+    certain = (
+        drifting.accepted
+        and abs(drifting.drift_ppm) > 3 * drifting.drift_sigma_ppm
+        and drifting.scatter < steady.scatter
+    )
     return [steady, *([drifting] if certain else []), *found]
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from operando import plots, report
+from operando.detect import Event
 from operando.model import parts_of
 from operando.run.experiment import Experiment, Say
 from operando.run.observing import SHOWN, own_frames
@@ -108,10 +109,11 @@ def _draw_numbers(
     for variable in SHOWN[str(numbers.attrs["kind"])]:
         for line, series in parts_of(numbers, variable)[:MOST_LINES]:
             label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))
+            shown = [event for event in events if _concerns(event, observable, line)]
             drawn.append(
                 _save(
                     plots.observable(
-                        series, experiment.electrochemistry, name=variable, events=events
+                        series, experiment.electrochemistry, name=variable, events=shown
                     ),
                     folder / label,
                     f"{name}: {variable} {line}".strip(),
@@ -120,6 +122,14 @@ def _draw_numbers(
                 )
             )
     return drawn
+
+
+def _concerns(event: Event, observable: str, line: str) -> bool:
+    """Whether an event is marked on a number: not one of another line or arc."""
+    name, *rest = event.observable.split(".")
+    if name != observable:
+        return True
+    return rest[1] == line.removeprefix("arc ") if len(rest) > 1 else not line
 
 
 def _save(figure: Figure, path: Path, title: str, caption: str) -> Drawn:

@@ -227,11 +227,11 @@ def impedance_text(
     lines = (
         "\t".join(
             (
-                *(_single(at) for at in (hertz, z.real, -z.imag, abs(z))),
-                _single(math.degrees(cmath.phase(z))),
-                _double(moment),
-                *(_single(at) for at in (voltage[sweep], 0.0)),
-                _double(sweep + 1.0),
+                *(single(at) for at in (hertz, z.real, -z.imag, abs(z))),
+                single(math.degrees(cmath.phase(z))),
+                double(moment),
+                *(single(at) for at in (voltage[sweep], 0.0)),
+                double(sweep + 1.0),
             )
         )
         for sweep in range(impedance.shape[0])
@@ -253,15 +253,15 @@ def _lines(cell: Cell, record: Log) -> Iterator[str]:
             f"{record.first[row] and number > record.step[0]:d}",
             "0",
             f"{SEQUENCES[step.name]}",
-            _double(record.elapsed[row]),
-            _double(record.increment_mah[row]),
-            _double(record.counter_mah[row]),
-            _single(step.current_ma),
-            _single(record.voltage[row]),
+            double(record.elapsed[row]),
+            double(record.increment_mah[row]),
+            double(record.counter_mah[row]),
+            single(step.current_ma),
+            single(record.voltage[row]),
             "13",
             f"{half}",
-            _double(record.mean_ma[row]),
-            _double(float(half // 2)),
+            double(record.mean_ma[row]),
+            double(float(half // 2)),
         ]
         yield "\t".join(fields)
 
@@ -284,11 +284,13 @@ def _half_cycles(cell: Cell, record: Log) -> dict[int, tuple[int, bool]]:
     return found
 
 
-def _double(value: float) -> str:
+def double(value: float) -> str:
+    """Return a number as EC-Lab writes one it holds in 64 bits."""
     return _exponent(f"{value:.15E}")
 
 
-def _single(value: float) -> str:
+def single(value: float) -> str:
+    """Return a number as EC-Lab writes one it holds in 32 bits."""
     return _exponent(f"{value:.7E}")
 
 

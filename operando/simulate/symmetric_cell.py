@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from operando.simulate import eclab
 from operando.simulate.impedance import Impedance, grown, noisy, point_times
 from operando.simulate.noise import Array, normal, stream
 
@@ -299,9 +300,8 @@ def _text(name: str, technique: str, columns: Sequence[str], loops: Sequence[Row
 def _field(column: str, value: float) -> str:
     if isinstance(value, int):
         return str(value)
-    digits = 15 if column in ("time/s", "(Q-Qo)/mA.h", "cycle number") else 7
-    mantissa, exponent = f"{value:.{digits}E}".split("E")
-    return f"{mantissa}E{exponent[0]}{int(exponent[1:]):03d}"
+    double = column in ("time/s", "(Q-Qo)/mA.h", "cycle number")
+    return eclab.double(value) if double else eclab.single(value)
 
 
 def _utc(moment: float) -> str:
