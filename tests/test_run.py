@@ -412,3 +412,27 @@ def test_inspect_command(experiment: Path) -> None:
 def test_flags_of_the_contract_are_powers_of_two() -> None:
     for flags in (FRAME_FLAGS, ALIGNMENT_FLAGS):
         assert sorted(flags.values()) == [2**bit for bit in range(len(flags))]
+
+
+def test_init_leaves_to_declare_what_the_files_do_not_say(experiment: Path) -> None:
+    """Patterns without a date: the draft says what may be declared, and the run which file asks."""
+    folder = experiment.parent
+    experiment.unlink()
+    for path in (folder / "xrd").glob("*.xye"):
+        path.write_text(path.read_text().partition("\n")[2])
+    drafted = CliRunner().invoke(main, ["init", str(folder), "--tz", "Europe/Paris"])
+    assert drafted.exit_code == 0, drafted.output
+    text = (folder / "recipe.toml").read_text(encoding="utf-8")
+    assert '# first = "2026-05-04T10:00:00"' in text
+    out = folder.parent / "out"
+    result = CliRunner().invoke(main, ["run", str(folder / "recipe.toml"), "-o", str(out)])
+    assert result.exit_code == 2
+    assert "no time in the file; declare log" in result.output
+    (folder / "recipe.toml").write_text(
+        text.replace(
+            '# first = "2026-05-04T10:00:00"', 'first = "2026-05-04T10:02:00" \nperiod_s = 540.0'
+        ),
+        encoding="utf-8",
+    )
+    result = CliRunner().invoke(main, ["run", str(folder / "recipe.toml"), "-o", str(out)])
+    assert result.exit_code == 0, result.output

@@ -232,10 +232,12 @@ def _log_for(
                     f"log = {{ path = {_quote(_relative(file, root))}, name = {_quote(cell)}, "
                     f"start = {_quote(start)}, end = {_quote(end)} }}"
                 ]
-    raise RequestError(
-        f"{files[0]}: no time in the files and no table with start and end beside them; write a "
-        "recipe with first and period_s, or stamps = 'mtime'"
-    )
+    return [
+        "# no time in the files, and no table with start and end beside them: declare one of",
+        '# first = "2026-05-04T10:00:00"  # local start of the first, with period_s = 60.0',
+        '# log = { path = "scans.csv", name = "file", start = "start", end = "end" }',
+        '# stamps = "mtime"  # when the files were written, never after a copy',
+    ]
 
 
 def _position(files: list[File]) -> str | None:
