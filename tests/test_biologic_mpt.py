@@ -335,6 +335,15 @@ def test_loops(tmp_path: Path) -> None:
     assert "loop" not in read(tmp_path, text())
 
 
+def test_a_hostile_header_is_refused_or_read(tmp_path: Path) -> None:
+    """Patterns that backtrack would take hours for these lines."""
+    loops = "Loop 1 from point number " + "9" * 5000
+    assert "loop" not in read(tmp_path, text(settings=(loops,)))
+    stamp = "Acquisition started on :" + " " * 1_000_000 + "x"
+    with pytest.raises(FormatError, match="x"):
+        read(tmp_path, text(settings=(stamp,)))
+
+
 def test_longest_recording_interval(tmp_path: Path) -> None:
     header = (
         "dE1 (mV)            500,00              5,00                ",

@@ -119,7 +119,7 @@ def test_what_is_no_scan_is_refused(tmp_path: Path) -> None:
         (text.replace("#L ", "#l "), "0 scans"),
         (text + text, "2 scans"),
         (text.replace("energyc", "energyd"), "no column energyc"),
-        (text.replace("#L ", "#L extra "), "8 columns; expected 9"),
+        (text.replace("#L ", "#L extra "), "8 columns under 9 names"),
         (text.replace("6436.28", "beam"), "line 6: .*expected numbers"),
         (text.replace("6436.28", "nan"), "1 of 3 points have no energy"),
         (text.replace("1765547856.5", "1765547000.5"), "running backwards"),

@@ -17,7 +17,7 @@ from operando.simulate.cyclers import EXPORTS, record, workbook
 from operando_readers._log import signed_counter
 from operando_readers._profile import split_label
 from operando_readers._reader import File, FormatError
-from operando_readers._table import text_of
+from operando_readers._text import text_of
 
 OURS = [
     *("arbin", "autolab_text", "basytec", "battery_data_format", "chi_text", "ivium_text"),
@@ -601,6 +601,22 @@ def test_only_format_errors_escape_from_real_files(shared_data: Path, tmp_path: 
     for reader, path in samples(shared_data, tmp_path / "none"):
         if path.is_file() and path.suffix != ".xlsx":
             assert spoil(reader, path, tmp_path) > 0, path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LANDT + "1," + "9" * 400 + "d 00:00:00,3.0,0,0,R\n", "expected a time"),
+        (LANDT + "1,1" + " " * 60_000 + "x:00,3.0,0,0,R\n", "expected a time"),
+        (LANDT.replace("\n", "," * 10_000_000 + "\n"), "no line names the columns"),
+        (LANDT + "1,1.0,3.0,0,0,R\n" + "x\n" * 2_000, "line 1003: 'x'"),
+    ],
+)
+def test_hostile_text_is_refused_at_once(tmp_path: Path, content: str, message: str) -> None:
+    content = content.replace("TestTime/Sec.", "TestTime").replace("SysTime,", "")
+    with pytest.raises(FormatError, match=message) as error:
+        load(tmp_path, "landt", content)
+    assert "\n" not in str(error.value)
 
 
 def test_text_of_a_head_cut_inside_a_character() -> None:

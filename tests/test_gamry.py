@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from operando_readers import _gamry, gamry_dta, gamry_impedance
 from operando_readers._reader import File, FormatError
+from operando_readers._stamps import DateOrder
 
 CURVE = (
     ["Pt", "T", "Vf", "Im", "Vu", "Sig", "Ach", "IERange", "Over"],
@@ -387,7 +388,7 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
     ],
 )
 def test_dates(
-    tmp_path: Path, date: str, time: str, order: _gamry.DateOrder | None, expected: str
+    tmp_path: Path, date: str, time: str, order: DateOrder | None, expected: str
 ) -> None:
     assert _gamry.iso_stamp(date, time, date_order=order) == expected
     header = (("DATE", "LABEL", date, ""), ("TIME", "LABEL", time, ""))
@@ -541,3 +542,7 @@ def test_every_tag_of_the_vendor_is_told_apart() -> None:
         head = f"EXPLAIN{ending}TAG\t{tag}{ending}".encode()
         assert gamry_impedance.sniff(head, "a.dta") == (tag in impedances)
         assert gamry_dta.sniff(head, "a.dta") == (tag in logs)
+
+
+def test_a_hostile_head_is_sniffed_at_once() -> None:
+    assert not gamry_dta.sniff(b"EXPLAIN" + b"\n" * 65_000, "a.dta")

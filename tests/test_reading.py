@@ -28,6 +28,7 @@ from operando.errors import (
 )
 from operando.model import FRAME_FLAGS, check
 from operando.reading import inspect, read, registry
+from operando.reading.blocks import placed, union
 from operando.reading.files import expand
 from operando.reading.sidecar import Log
 from operando_readers._reader import File, Reader, clock
@@ -621,3 +622,11 @@ def test_messages_stay_readable(tmp_path: Path) -> None:
     with pytest.raises(ReadError) as error:
         read(path, tz="UTC", format="biologic_mpt")
     assert len(str(error.value)) < 2000
+
+
+def test_frequencies_do_not_chain() -> None:
+    """1 and 1.00009 Hz are one, 1.00011 is another: each point goes where its group begins."""
+    grid = union([np.array([1.0, 1.00011]), np.array([1.00009, 10.0])])
+    np.testing.assert_array_equal(grid, [1.0, 1.00011, 10.0])
+    found = placed(grid, np.array([1.00009, 10.0]), np.array([5.0, 6.0]))
+    np.testing.assert_array_equal(found, [5.0, np.nan, 6.0])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operando_readers._reader import FormatError
-from operando_readers._stamps import moments, unix_moments, without_words
+from operando_readers._stamps import local_iso, moments, unix_moments, without_words
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,24 @@ def test_resolution(text: str, resolution: float) -> None:
     assert moments([text, ""], what="t").resolution_s == resolution
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("26.07.2022 22:38:30.190", "2022-07-26T22:38:30.190"),
+        ("07/26/2022 22:38", "2022-07-26T22:38:00"),
+        ("26-Jul-22 10:38:30 PM", "2022-07-26T22:38:30"),
+    ],
+)
+def test_iso_keeps_all_digits(text: str, expected: str) -> None:
+    assert local_iso(text, what="t") == expected
+
+
+@pytest.mark.parametrize("text", ["", "2022-07-26T22:38:30Z"])
+def test_a_local_stamp_is_there_and_has_no_offset(text: str) -> None:
+    with pytest.raises(FormatError, match="local time without offset"):
+        local_iso(text, what="t")
+
+
 def test_empty_stamps_are_missing() -> None:
     assert np.isnat(moments(["", "2024-01-01 10:00"], what="t").values).tolist() == [True, False]
 
@@ -186,3 +204,11 @@ def test_layouts_with_words_are_read_without_them() -> None:
     assert plain == ["23-11-23 15:56:11", "01-5-24 0:05:00"]
     assert layout == "%d-%m-%y %H:%M:%S"
     assert without_words(texts, "%d.%m.%Y") == (texts, "%d.%m.%Y")
+
+
+def test_hostile_fields_are_no_dates() -> None:
+    """A pattern that backtracks would take hours for them."""
+    hostile = "1:" * 500_000
+    assert without_words([hostile], "%b %p")[0] == [hostile]
+    with pytest.raises(FormatError, match="expected a date"):
+        moments(["1" + " " * 1_000_000 + "x"], what="t")

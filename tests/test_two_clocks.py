@@ -12,9 +12,9 @@ from operando_readers._two_clocks import on_one_clock
 ZERO = np.datetime64("2024-09-20T08:00:00", "ns")
 
 
-def stamps(seconds: np.ndarray, resolution: float = 0.0) -> Moments:
+def stamps(seconds: np.ndarray, digits: int | None = None) -> Moments:
     shift = np.round(np.asarray(seconds, float) * 1e9).astype(np.int64).astype("m8[ns]")
-    return Moments(ZERO + shift, None, resolution)
+    return Moments(ZERO + shift, None, digits)
 
 
 def test_the_counter_counts_from_the_first_stamped_row() -> None:
@@ -31,12 +31,13 @@ def test_a_first_row_without_stamp_is_before_the_start() -> None:
     moments.values[0] = np.datetime64("NaT")
     axis = on_one_clock(np.array([0.0, 10.0, 40.0]), moments)
     assert axis.elapsed.tolist() == [-10.0, 0.0, 30.0]
-    assert np.isnan(axis.wall_clock[0]) if axis.wall_clock is not None else False
+    assert axis.wall_clock is not None
+    assert np.isnan(axis.wall_clock[0])
 
 
-@pytest.mark.parametrize(("resolution", "sigma"), [(0.0, None), (1.0, 0.5), (60.0, 30.0)])
-def test_sigma_is_half_the_resolution(resolution: float, sigma: float | None) -> None:
-    axis = on_one_clock(None, stamps(np.array([0.0, 60.0]), resolution))
+@pytest.mark.parametrize(("digits", "sigma"), [(None, None), (3, None), (0, 0.5), (-1, 30.0)])
+def test_sigma_is_half_the_resolution(digits: int | None, sigma: float | None) -> None:
+    axis = on_one_clock(None, stamps(np.array([0.0, 60.0]), digits))
     assert axis.facts["sigma_s"] == sigma
     assert axis.wall_clock is None
 
@@ -60,14 +61,14 @@ def test_drift_steps_and_pauses_are_none_of_its_business(ppm: float) -> None:
     wall = counter * (1 + 1e-6 * ppm)
     wall[2000:] -= 1.3
     wall[3000:] += 3600.0
-    axis = on_one_clock(counter, stamps(np.round(wall), 1.0))
+    axis = on_one_clock(counter, stamps(np.round(wall), 0))
     assert axis.elapsed == pytest.approx(counter)
 
 
 @pytest.mark.parametrize("span", [50.0, 61.0, 130.0])
 def test_whole_seconds_do_not_look_like_a_wrong_unit(span: float) -> None:
     counter = np.linspace(0.0, span, 23) + 0.49
-    axis = on_one_clock(counter, stamps(np.floor(counter), 1.0))
+    axis = on_one_clock(counter, stamps(np.floor(counter), 0))
     assert axis.elapsed.size == 23
 
 
@@ -81,7 +82,7 @@ def test_a_restarted_counter_gives_way_to_the_stamps() -> None:
 
 
 def test_without_stamps_the_counter_stands() -> None:
-    start = stamps(np.array([0.0]), 1.0)
+    start = stamps(np.array([0.0]), 0)
     axis = on_one_clock(np.array([5.0, 6.0]), None, start=start)
     assert axis.elapsed.tolist() == [5.0, 6.0]
     assert axis.facts["source"] == "header"
@@ -100,6 +101,6 @@ def test_rows_without_time_are_refused() -> None:
 
 
 def test_no_rows() -> None:
-    axis = on_one_clock(np.empty(0), Moments(np.empty(0, "M8[ns]"), None, 0.0))
+    axis = on_one_clock(np.empty(0), Moments(np.empty(0, "M8[ns]"), None, None))
     assert axis.elapsed.size == 0
     assert axis.facts["start"] is None

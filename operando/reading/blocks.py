@@ -15,6 +15,7 @@ from dask.delayed import delayed
 from operando.errors import ReadError
 from operando.reading.registry import load
 from operando_readers._reader import File
+from operando_readers._sweeps import union as distinct
 
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.float64] | npt.NDArray[np.complex128]
@@ -23,7 +24,7 @@ BLOCK_BYTES = 16 << 20
 BLOCK_FRAMES = 256
 SCATTERED = "frequency"
 """An axis whose points lie too far apart to interpolate between them."""
-SAME_FREQUENCY = 1e-4
+ROUNDING = 1e-9
 MISSING = {"f": np.nan, "c": complex(np.nan, np.nan)}
 """What stands for no measurement, by the kind of the numbers."""
 
@@ -125,16 +126,14 @@ def onto(grid: Array, axis: Array, values: Numbers) -> Numbers:
 
 
 def union(axes: Sequence[Array]) -> Array:
-    """Return the points of all axes, ascending; points that agree within 1e-4 are one."""
-    points = np.unique(np.concatenate(axes))
-    first: npt.NDArray[np.bool_] = np.diff(points, prepend=0.0) > SAME_FREQUENCY * points
-    return np.asarray(points[first], np.float64)
+    """Return the points of all axes, ascending; a point within 1e-4 above another is the same."""
+    return distinct(np.sort(np.concatenate(axes)))[0]
 
 
 def placed(grid: Array, axis: Array, values: Numbers) -> Numbers:
     """Return `values` at the points of a `union` that are those of the axis, NaN elsewhere."""
     out: npt.NDArray[Any] = np.full(grid.size, MISSING[values.dtype.kind], values.dtype)
-    out[np.searchsorted(grid, axis * (1 + SAME_FREQUENCY / 2), side="right") - 1] = values
+    out[np.searchsorted(grid, axis * (1 + ROUNDING), side="right") - 1] = values
     return out
 
 

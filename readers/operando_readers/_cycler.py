@@ -21,7 +21,8 @@ from operando_readers._two_clocks import Clocked, on_one_clock
 Array = npt.NDArray[np.float64]
 
 DURATION = re.compile(
-    r"(?:(\d+)\s*[d\-\s.]\s*)?(\d{1,7}):(\d{1,2})(?::(\d{1,2}(?:[.,]\d+)?))?", re.IGNORECASE
+    r"(?:(\d{1,5})\s{0,3}[d\-\s.]\s{0,3})?(\d{1,7}):(\d{1,2})(?::(\d{1,2}(?:[.,]\d{1,12})?))?",
+    re.IGNORECASE,
 )
 TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp][Mm])?")
 

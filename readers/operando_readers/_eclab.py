@@ -14,16 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando_readers._log import counted, flagged
 from operando_readers._reader import STATES, FormatError
 from operando_readers._sweeps import find_starts
+from operando_readers._units import CHARGE, CURRENT, POTENTIAL
 
 Array = npt.NDArray[np.float64]
 Variables = dict[str, tuple[str | tuple[str, ...], npt.NDArray[np.generic], dict[str, Any]]]
-
-
-POTENTIAL = {"V": 1.0, "mV": 1e-3, "µV": 1e-6}
-CURRENT = {"A": 1.0, "mA": 1e-3, "µA": 1e-6, "nA": 1e-9}
-CHARGE = {"A.h": 1.0, "mA.h": 1e-3, "µA.h": 1e-6, "C": 1 / 3600, "mC": 1e-3 / 3600}
 
 FREQUENCY = "freq/Hz"
 WORKING = ("Ewe", "<Ewe>", "Ecell", "<Ecell>")
@@ -139,11 +136,10 @@ def log(recording: Recording) -> xr.Dataset:
     technique = recording.technique
     state = _state(columns, current=current, voltage=voltage, technique=technique)
     if state is not None:
-        found["state_instrument"] = ("time", state, _category())
+        found["state_instrument"] = flagged(state)
     for name, (ours, meaning) in COUNTS.items():
         if name in columns:
-            attrs = {"units": "1", "long_name": meaning}
-            found[ours] = ("time", _integers(columns[name]), attrs)
+            found[ours] = counted(columns[name], meaning=meaning)
     facts: dict[str, Any] = {
         "technique": "electrochemistry",
         "current_sign": "oxidation_positive",
@@ -175,11 +171,9 @@ def _besides(recording: Recording, *, rows: int) -> Variables:
     if recording.loop_starts:
         starts = np.asarray(recording.loop_starts)
         loop = np.searchsorted(starts, np.arange(rows), side="right") - 1
-        attrs = {"units": "1", "long_name": "loop"}
-        found["loop"] = ("time", loop.astype(np.int32), attrs)
+        found["loop"] = counted(loop, meaning="loop")
     if "error" in columns and (error := columns["error"] == 1).any():
-        attrs = {"units": "1", "long_name": "error reported by the instrument"}
-        found["error_instrument"] = ("time", error.astype(np.int32), attrs)
+        found["error_instrument"] = counted(error, meaning="error reported by the instrument")
     for name, (ours, units, meaning) in MONITORED.items():
         if name in columns and ours not in found:
             attrs = {"units": units, "long_name": meaning}
@@ -285,17 +279,3 @@ def _control(columns: Mapping[str, npt.NDArray[np.generic]], voltage: Array) -> 
     last = np.maximum.accumulate(np.where(step != 0, np.arange(step.size), 0))
     direction: Array = step[last]
     return direction
-
-
-def _integers(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
-    numbers = values.astype(np.float64)
-    countable = np.isfinite(numbers) & (np.abs(numbers) < np.iinfo(np.int32).max)
-    return np.where(countable, numbers, -1).astype(np.int32)
-
-
-def _category() -> dict[str, object]:
-    return {
-        "flag_values": np.array(list(STATES.values()), np.int32),
-        "flag_meanings": " ".join(STATES),
-        "units": "1",
-    }

@@ -23,16 +23,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from operando_readers._numbers import is_number
 from operando_readers._reader import FormatError, clock
-from operando_readers._stamps import DateOrder as DateOrder
-from operando_readers._stamps import moments
+from operando_readers._stamps import DateOrder, local_iso
+from operando_readers._table import decimal_mark
+from operando_readers._units import TIME
 
 Array = npt.NDArray[np.float64]
 
 OPEN_CIRCUIT = "OCVCURVE"
 PHYSICAL = ("CHRONO", "CV", "LSV")
 """How the tags begin of experiments that condition after the initial delay."""
-SECONDS = {"s": 1.0}
 ON = ("T", "TRUE")
 LONGEST_S = 1e10
 NUMERIC = re.compile(r"[-+]?(?=[.,]?\d)[\d.,]+(?:[eE][-+]?\d+)?")
@@ -79,7 +80,7 @@ class Table:
             values = np.loadtxt(rows, delimiter="\t", comments=None, usecols=at + 1, ndmin=1)
         except ValueError as error:
             texts = [row.split("\t")[at + 1] for row in rows]
-            bad = next((row for row, text in enumerate(texts) if not _is_number(text)), 0)
+            bad = next((row for row, text in enumerate(texts) if not is_number(text)), 0)
             raise FormatError(
                 f"line {self.line + bad}: {name} is {texts[bad]!r}; expected a number with "
                 f"decimal {self.decimal!r}"
@@ -91,7 +92,7 @@ class Table:
         name = next((name for name in ("T", "Time") if name in self.names), None)
         if name is None:
             return None
-        time = self.numbers(name, SECONDS)
+        time = self.numbers(name, TIME)
         if not (np.abs(time) < LONGEST_S).all():
             bad = int(np.argmin(np.abs(time) < LONGEST_S))
             raise FormatError(f"line {self.line + bad}: {name} is {time[bad]}; expected seconds")
@@ -116,7 +117,7 @@ class Explain:
     def number(self, name: str, at: int = 0) -> float:
         """Return such a field as a number from 0 to `LONGEST_S`; 0 when it is none."""
         text = self.value(name, at).replace(self.decimal, ".")
-        number = float(text) if NUMERIC.fullmatch(text) and _is_number(text) else 0.0
+        number = float(text) if NUMERIC.fullmatch(text) and is_number(text) else 0.0
         return number if 0 <= number <= LONGEST_S else 0.0
 
     @property
@@ -135,7 +136,7 @@ class Explain:
 
 def is_explain(head: bytes) -> bool:
     """Whether a file begins as Gamry's do."""
-    return re.match(rb"(?:\xef\xbb\xbf)?EXPLAIN\s*\n\s*TAG\t", head) is not None
+    return re.match(rb"(?:\xef\xbb\xbf)?EXPLAIN[ \t]*\r?\n\s*TAG\t", head) is not None
 
 
 def holds_impedance(head: bytes) -> bool:
@@ -153,7 +154,7 @@ def parse(text: str) -> Explain:
         Not such a file, a row of another length before the end of its table, or decimal commas and
         points in one file.
     """
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.split("\n")
     if lines[0].strip() != "EXPLAIN":
         raise FormatError(f"line 1: {lines[0][:40]!r}; expected 'EXPLAIN'")
     header: list[str] = []
@@ -228,18 +229,7 @@ def _decimal(tables: Sequence[Table]) -> str:
     if not any("," in row for row in rows):
         return "."
     numbers = [text for row in rows for text in row.split("\t") if NUMERIC.fullmatch(text)]
-    comma, point = (any(mark in text for text in numbers) for mark in ",.")
-    if comma and point:
-        raise FormatError("decimal mark: commas and points in one file; export it again")
-    return "," if comma else "."
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return text.isascii() and "_" not in text
+    return decimal_mark(numbers)
 
 
 def placed(explain: Explain) -> tuple[list[float], float | None]:
@@ -325,7 +315,4 @@ def iso_stamp(date: str, time: str, *, date_order: DateOrder | None = None) -> s
     """
     face = re.sub(r"^(\d{1,2})\.(\d{2})\.(\d{2})", r"\1:\2:\3", time)
     usual: DateOrder | None = "dmy" if "." in date else None
-    stamp = moments([f"{date} {face}"], what="DATE and TIME", date_order=date_order, usual=usual)
-    if stamp.zone is not None:
-        raise FormatError(f"TIME: {time!r}; expected local time without offset")
-    return str(stamp.values[0]).rstrip("0").removesuffix(".")
+    return local_iso(f"{date} {face}", what="DATE and TIME", date_order=date_order, usual=usual)

@@ -14,22 +14,28 @@ Array = npt.NDArray[np.float64]
 Variable = tuple[str, npt.NDArray[Any], dict[str, Any]]
 
 
-def counted(values: Array) -> Variable:
+def counted(values: npt.NDArray[Any], *, meaning: str = "") -> Variable:
     """Return numbers of cycles or steps as integers; what cannot be one is -1."""
-    countable = np.isfinite(values) & (np.abs(values) < np.iinfo(np.int32).max)
-    return "time", np.where(countable, values, -1).astype(np.int32), {"units": "1"}
+    numbers = values.astype(np.float64)
+    countable = np.isfinite(numbers) & (np.abs(numbers) < np.iinfo(np.int32).max)
+    attributes = {"units": "1"} | ({"long_name": meaning} if meaning else {})
+    return "time", np.where(countable, numbers, -1).astype(np.int32), attributes
 
 
-def stated(words: Sequence[str], meanings: Mapping[str, str]) -> Variable:
-    """Return words of an instrument as `STATES`, unknown where they mean nothing to us."""
-    codes = {word: STATES[meaning] for word, meaning in meanings.items()}
-    values = [codes.get(word.strip(), STATES["unknown"]) for word in words]
+def flagged(codes: npt.NDArray[Any]) -> Variable:
+    """Return codes of `STATES` with the attributes that tell what they mean (CF, section 3.5)."""
     attributes = {
         "flag_values": np.array(list(STATES.values()), np.int32),
         "flag_meanings": " ".join(STATES),
         "units": "1",
     }
-    return "time", np.array(values, np.int32), attributes
+    return "time", codes.astype(np.int32), attributes
+
+
+def stated(words: Sequence[str], meanings: Mapping[str, str]) -> Variable:
+    """Return words of an instrument as `STATES`, unknown where they mean nothing to us."""
+    codes = {word: STATES[meaning] for word, meaning in meanings.items()}
+    return flagged(np.array([codes.get(word.strip(), STATES["unknown"]) for word in words]))
 
 
 def signed_counter(

@@ -1,8 +1,6 @@
-"""The modules of an EC-Lab .mpr file, and the rows of its data as columns.
+"""The rows of an EC-Lab .mpr file as columns.
 
-File structure: a 52-byte magic, then modules. A module is "MODULE", a short name (10 bytes), a long
-name (25), from EC-Lab 11.50 on ff ff ff ff, then its length (u4), its version (u4; twice from 11.50
-on) and date (8), then its bytes. Those read here:
+File structure: `_mpr_modules`. Those read here:
 
     VMP data   rows (u4), columns (u1, u2 from 11.50 on), their ids (u1 in version 0, else u2), and
                at byte 100 (version 0), 405 (2), 406 (3) or 1007 (11.50) rows without padding
@@ -23,31 +21,18 @@ from itertools import combinations_with_replacement
 import numpy as np
 import numpy.typing as npt
 
-from operando_readers import _eclab, _eclab_clock, _mpr_settings
+from operando_readers import _eclab, _mpr_settings
 from operando_readers._mpr_columns import COLUMNS, FLAGS, PRESUMED, SHORTENED
+from operando_readers._mpr_modules import Module, modules
 from operando_readers._reader import File, FormatError, FormatWarning
+from operando_readers._stamps import DateOrder
 
-MAGIC = b"BIO-LOGIC MODULAR FILE\x1a"
-FIRST_MODULE = 52
-MODULE = b"MODULE"
-EXTENDED = 0xFFFFFFFF
 WIDTHS = (1, 2, 4, 8)
 """Bytes a column can have."""
 MOST_UNKNOWN = 32
 """With more unknown columns than this no attempt is made to tell them apart."""
 
 Columns = dict[str, npt.NDArray[np.generic]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Module:
-    """One module of the file; its bytes may be fewer than its header says."""
-
-    name: str
-    version: int
-    extended: bool
-    length: int
-    content: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +46,7 @@ class Place:
     offset: int
 
 
-def recording(
-    file: File, *, lacks: _eclab.Lacks, date_order: _eclab_clock.DateOrder | None
-) -> _eclab.Recording:
+def recording(file: File, *, lacks: _eclab.Lacks, date_order: DateOrder | None) -> _eclab.Recording:
     """Read one technique; unknown columns are warned about and kept as bytes.
 
     Raises
@@ -111,37 +94,6 @@ def _listed(raw: Mapping[tuple[int, ...], object]) -> str:
 
 def _raw_name(ids: tuple[int, ...]) -> str:
     return f"raw_{ids[0]}" if len(ids) == 1 else f"raw_{ids[0]}_to_{ids[-1]}"
-
-
-def modules(raw: bytes) -> dict[str, Module]:
-    """Split a file, or its beginning, into its modules by name; the last one may be cut short.
-
-    Raises
-    ------
-    FormatError
-        Other first bytes, or something else where a module should begin.
-    """
-    if not raw.startswith(MAGIC):
-        raise FormatError(f"first bytes: {raw[:23]!r}; expected {MAGIC!r}")
-    found = {}
-    at = FIRST_MODULE
-    while len(raw) >= at + 65:
-        if raw[at : at + 6] != MODULE:
-            raise FormatError(f"byte {at}: {raw[at : at + 6]!r}; expected a module")
-        first, *words = struct.unpack_from("<IIII", raw, at + 41)
-        extended = first == EXTENDED
-        length, version = (words[0], words[2]) if extended else (first, words[0])
-        begin = at + (65 if extended else 57)
-        name = raw[at + 6 : at + 16].decode("latin-1").strip()
-        found[name] = Module(
-            name=name,
-            version=version,
-            extended=extended,
-            length=length,
-            content=raw[begin : begin + length],
-        )
-        at = begin + length
-    return found
 
 
 def table(

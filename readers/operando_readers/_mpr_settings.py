@@ -23,10 +23,12 @@ import math
 import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from operando_readers import _eclab_clock
+from operando_readers._mpr_modules import Module
 from operando_readers._reader import File
+from operando_readers._stamps import DateOrder
 
 TECHNIQUES = {
     0x04: "Galvanostatic Cycling with Potential Limitation",
@@ -71,28 +73,10 @@ LOG_STARTS = (465, 469, 473, 585)
 EARLIEST_DAY, LATEST_DAY = 36526.0, 73051.0
 
 
-class Content(Protocol):
-    """What is needed of a module."""
-
-    @property
-    def version(self) -> int:
-        """Its version."""
-
-    @property
-    def extended(self) -> bool:
-        """Whether EC-Lab 11.50 or a newer one wrote it."""
-
-    @property
-    def content(self) -> bytes:
-        """Its bytes."""
+Modules = Mapping[str, Module]
 
 
-Modules = Mapping[str, Content]
-
-
-def attributes(
-    modules: Modules, *, file: File, date_order: _eclab_clock.DateOrder | None
-) -> dict[str, Any]:
+def attributes(modules: Modules, *, file: File, date_order: DateOrder | None) -> dict[str, Any]:
     """Return the attributes of a dataset: clock, instrument, record interval, metadata.
 
     The start comes from VMP LOG, else from the .mpl log beside the file, else it is None.

@@ -19,11 +19,16 @@ import pandas as pd
 
 from operando_readers import _eclab, _eclab_clock
 from operando_readers._reader import File, FormatError, clock
+from operando_readers._stamps import DateOrder, moments
+from operando_readers._table import decimal_mark
 
 MAGIC = (b"EC-Lab ASCII FILE", b"BT-Lab ASCII FILE")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHORTEST_HEADER = 3
+LONGEST_LIST = 1000
+"""Of the names in a message: a damaged line may hold millions."""
 MISSING = ["XXX", "XXXX", "NaN", "NAN", "nan"]
+LOOP = r"^Loop \d+ from point number (\d{1,18})\b"
 FIXED_WIDTH = re.compile(rb"-?(\d[.,]\d+)E[+-]\d{3}")
 
 
@@ -32,7 +37,7 @@ def recording(
     *,
     wanted: Callable[[str], bool],
     lacks: _eclab.Lacks,
-    date_order: _eclab_clock.DateOrder | None,
+    date_order: DateOrder | None,
 ) -> _eclab.Recording:
     """Read one technique.
 
@@ -54,7 +59,8 @@ def recording(
     header, names, block = _split(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
     last_line = header.count("\n")
     if lacks(names):
-        raise FormatError(f"line {last_line}: columns {names}; expected {lacks(names)}")
+        found = str(names)[:LONGEST_LIST]
+        raise FormatError(f"line {last_line}: columns {found}; expected {lacks(names)}")
     block, truncated = _without_torn_row(block, last_line)
     columns, stamps = _parse(block, names, first_line=last_line + 1, wanted=wanted)
     sidecar = _eclab_clock.sidecar_text(file)
@@ -80,9 +86,7 @@ def recording(
         columns=columns,
         elapsed=columns.get("time/s"),
         technique=technique,
-        loop_starts=[
-            int(row) for row in re.findall(r"^Loop \d+ from point number (\d+)", header, re.M)
-        ],
+        loop_starts=[int(row) for row in re.findall(LOOP, header, re.MULTILINE)],
         attrs=attrs,
     )
 
@@ -202,10 +206,7 @@ def _decimal(block: bytes, first: bytes, stamp_column: int | None) -> str:
     if stamp_column is not None:
         fields = first.split(b"\t")
         block = b"\t".join(fields[:stamp_column] + fields[stamp_column + 1 :])
-    comma, point = b"," in block, b"." in block
-    if comma and point:
-        raise FormatError("decimal mark: commas and points in one file; export it again")
-    return "," if comma else "."
+    return decimal_mark([block.decode("latin-1")])
 
 
 def _misfit(block: bytes, separators: int, first_line: int) -> str:
@@ -220,30 +221,20 @@ def _since_start(
     stamps: list[str],
     header: str,
     facts: _eclab_clock.Clock,
-    date_order: _eclab_clock.DateOrder | None,
+    date_order: DateOrder | None,
 ) -> tuple[npt.NDArray[np.float64], _eclab_clock.Clock]:
     """Return seconds since the start (the first row when no start is known) and the clock."""
     declared = re.search(r"Time format : Absolute (MMDD|DDMM)YYYY", header)
-    said: _eclab_clock.DateOrder | None = date_order
+    said: DateOrder | None = date_order
     if declared is not None:
         said = "mdy" if declared[1] == "MMDD" else "dmy"
-    order = _eclab_clock.date_order_of([stamps[0], stamps[-1]], declared=said)
-    pattern = _eclab_clock.STAMP.fullmatch(stamps[0])
-    assert pattern is not None
-    date = pattern[2].join(("%m", "%d") if order == "mdy" else ("%d", "%m"))
-    year = "%Y" if len(pattern[4]) == 4 else "%y"
-    mark = re.search(r"[.,]\d+$", stamps[0])
-    fraction = f"{mark[0][0]}%f" if mark and ":" in stamps[0] else ""
-    layout = f"{date}{pattern[2]}{year} %H:%M:%S{fraction}"
-    try:
-        moments = pd.to_datetime(pd.Series(stamps), format=layout).to_numpy("datetime64[ns]")
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise FormatError(f"time/s: {reason}") from error
+    usual = _eclab_clock.usual_order(stamps[0])
+    found = moments(stamps, what="time/s", date_order=said, usual=usual)
+    if np.isnat(found.values).any() or found.zone is not None:
+        raise FormatError("time/s: a row has no local time; expected one in every row")
     if facts["start"] is None:
-        first = _eclab_clock.iso_stamp(stamps[0], date_order=order)
-        facts = clock(start=first, zone=None, marks="instant", source="column")
-    since = moments - np.datetime64(str(facts["start"]), "ns")
+        facts = clock(start=found.iso(0), zone=None, marks="instant", source="column")
+    since = found.values - np.datetime64(str(facts["start"]), "ns")
     elapsed = since.astype(np.int64) / 1e9
     if elapsed[0] < -1.0:
         raise FormatError(

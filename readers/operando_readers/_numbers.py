@@ -1,7 +1,7 @@
 """Rows of numbers in text, parsed fast, checked, and honest about a last row that was cut.
 
-Shared by the readers of column text (ROCK, CLAESS, x-y patterns, LabSpec); it knows no format:
-the caller splits the file into lines, says where the numbers begin, and names the columns.
+Shared by the readers of text in which every field is a number; it knows no format: the
+caller splits the file into lines, says where the numbers begin, and names the columns.
 """
 
 from __future__ import annotations
@@ -62,12 +62,38 @@ def rows(
         raise FormatError(_describe(kept, first=first, delimiter=delimiter)) from error
 
 
+def columns(
+    lines: Sequence[str],
+    names: Sequence[str],
+    *,
+    first: int,
+    mid_line: bool,
+    delimiter: str | None = None,
+) -> tuple[dict[str, Array], str | None]:
+    """Parse `rows` below the names of their columns.
+
+    Returns
+    -------
+    columns : name -> (rows,) array
+    truncated : why the last row was left out, or None.
+
+    Raises
+    ------
+    FormatError
+        As `rows`, or there are more or fewer columns than names.
+    """
+    table, truncated = rows(lines, first=first, mid_line=mid_line, delimiter=delimiter)
+    if table.shape[1] != len(names):
+        raise FormatError(f"line {first}: {table.shape[1]} columns under {len(names)} names")
+    return dict(zip(names, table.T, strict=True)), truncated
+
+
 def _is_cut(lines: Sequence[str], *, delimiter: str | None) -> bool:
     """Whether the last line is certainly a part of a row; a shorter number alone proves nothing."""
     *before, last = lines
     columns = next((len(line.split(delimiter)) for line in before if line.strip()), 0)
     fields = last.split(delimiter)
-    if len(fields) < columns or not _is_number(fields[-1]):
+    if len(fields) < columns or not is_number(fields[-1]):
         return True
     if not last[-1].isspace() and all(line[-1:].isspace() for line in before if line):
         return True
@@ -75,12 +101,13 @@ def _is_cut(lines: Sequence[str], *, delimiter: str | None) -> bool:
     return len(widths) == 1 and len(last) < widths.pop()
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
+    """Whether a field is a number as instruments write them: Python takes 1_000 for one too."""
     try:
         float(field)
     except ValueError:
         return False
-    return True
+    return field.isascii() and "_" not in field
 
 
 def _describe(lines: Sequence[str], *, first: int, delimiter: str | None) -> str:
@@ -90,7 +117,7 @@ def _describe(lines: Sequence[str], *, first: int, delimiter: str | None) -> str
         if not line.strip():
             continue
         fields = line.split(delimiter)
-        if not all(_is_number(field) for field in fields):
+        if not all(is_number(field) for field in fields):
             return f"line {number}: {_quote(line)}; expected numbers"
         columns = columns or len(fields)
         if len(fields) != columns:

@@ -19,27 +19,20 @@ from typing import Literal
 from operando_readers._reader import FormatError
 from operando_readers._stamps import DateOrder
 from operando_readers._table import MISSING
+from operando_readers._units import CHARGE, CURRENT, POTENTIAL, TIME
 
-TIME = {
-    **{"ms": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0},
-    **{"min": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "hours": 3600.0},
-}
-CURRENT = {"a": 1.0, "ma": 1e-3, "ua": 1e-6, "µa": 1e-6, "μa": 1e-6, "na": 1e-9}
-CHARGE = {
-    **{f"{unit}{hour}": factor for unit, factor in CURRENT.items() for hour in ("h", ".h", "hr")},
-    "c": 1 / 3600,
-}
 LONGEST_LABEL = 200
 SCALES: dict[str, Mapping[str, float]] = {
-    "elapsed": TIME,
-    "unix": TIME,
-    "voltage": {"v": 1.0, "mv": 1e-3},
-    "current": CURRENT,
-    "charge": CHARGE,
-    "discharge": CHARGE,
-    "capacity": CHARGE,
-    "net": CHARGE,
+    ours: {unit.lower(): factor for unit, factor in units.items()}
+    for ours, units in {
+        "elapsed": TIME,
+        "unix": TIME,
+        "voltage": POTENTIAL,
+        "current": CURRENT,
+        **dict.fromkeys(("charge", "discharge", "capacity", "net"), CHARGE),
+    }.items()
 }
+"""Units in lower case: exports of one cycler spell "mAh", "MAh" and "mah"."""
 COUNTS = ("step", "cycle")
 LABEL = re.compile(r"~?\s*(.*?)\s*(?:[(\[]\s*([^()\[\]]*?)\s*[)\]]|/\s*([^/]+?))?\.?\s*")
 

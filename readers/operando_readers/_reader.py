@@ -34,6 +34,8 @@ from typing import Literal
 
 import xarray as xr
 
+from operando_readers._text import text_of
+
 STATES: dict[str, int] = {
     "unknown": -1,
     "rest": 0,
@@ -49,6 +51,8 @@ STATES: dict[str, int] = {
 LARGEST_MEMBER = 4 << 30
 LARGEST_RATIO = 200
 """A zip member that claims to unpack further than this is refused before it is read."""
+ALWAYS_SMALL = 1 << 20
+"""Up to this a member may unpack by any ratio."""
 
 
 class FormatError(Exception):
@@ -57,6 +61,19 @@ class FormatError(Exception):
 
 class FormatWarning(UserWarning):
     """The file holds more than the reader understands; what it does understand is read."""
+
+
+def check_unpacking(info: zipfile.ZipInfo, *, largest: int, what: str) -> None:
+    """Refuse a member of a zip that unpacks to more than `largest` bytes, or too far.
+
+    Raises
+    ------
+    FormatError
+        It does; says by how much.
+    """
+    size, packed = info.file_size, max(info.compress_size, 1)
+    if size > largest or (size > ALWAYS_SMALL and size / packed > LARGEST_RATIO):
+        raise FormatError(f"{what}: unpacks from {packed} to {size} bytes; refused")
 
 
 @dataclass(frozen=True, order=True)
@@ -118,25 +135,13 @@ class File:
     def _unpack(self, member: str, size: int) -> bytes:
         with zipfile.ZipFile(self.path) as archive:
             info = archive.getinfo(member)
-            packed = max(info.compress_size, 1)
-            if info.file_size > LARGEST_MEMBER or (
-                info.file_size > 1 << 20 and info.file_size / packed > LARGEST_RATIO
-            ):
-                raise FormatError(
-                    f"{self}: unpacks from {info.compress_size} to {info.file_size} bytes; refused"
-                )
+            check_unpacking(info, largest=LARGEST_MEMBER, what=str(self))
             with archive.open(info) as stream:
                 return stream.read(size)
 
     def read_text(self) -> str:
-        """Return the file as text: UTF-8 (with or without mark), UTF-16 with mark, else Latin-1."""
-        raw = self.read_bytes()
-        if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return raw.decode("utf-16", errors="replace")
-        try:
-            return raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return raw.decode("latin-1")
+        """Return the file as text, with newlines as line ends; see `_text.text_of`."""
+        return text_of(self.read_bytes())
 
     @contextlib.contextmanager
     def on_disk(self) -> Iterator[Path]:

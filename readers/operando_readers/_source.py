@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from operando_readers import _table, _xlsx
 from operando_readers._profile import COUNTS, SCALES, Profile, place, split_label
 from operando_readers._reader import File, FormatError
+from operando_readers._text import text_of
 
 MOST_HEADER_LINES = 500
+LONGEST_HEADER_LINE = 1 << 15
+"""Names of columns are not looked for in a longer one: millions of fields take minutes."""
 MOST_KEPT_ROWS = 40
 
 
@@ -35,7 +39,7 @@ def claims(head: bytes, profile: Profile) -> bool:
     if head.startswith(_xlsx.LOCAL_HEADER):
         names = _xlsx.sheet_names(head)
         return profile.sheets is not None and any(map(profile.sheets.fullmatch, names))
-    lines = _table.text_of(head, legacy=profile.legacy).split("\n")
+    lines = text_of(head, legacy=profile.legacy).split("\n")
     return find_names(lines, profile) is not None
 
 
@@ -44,7 +48,7 @@ def open_source(file: File, profile: Profile, *, sheet: str | None = None) -> So
     raw = file.read_bytes()
     if raw.startswith(_xlsx.LOCAL_HEADER):
         return _from_workbook(raw, profile, sheet=sheet)
-    lines, mid_line = _table.lines_of(_table.text_of(raw, legacy=profile.legacy))
+    lines, mid_line = _table.lines_of(text_of(raw, legacy=profile.legacy))
     found = find_names(lines, profile)
     if found is None:
         wanted = " or ".join(" and ".join(need) for need in profile.needs)
@@ -69,7 +73,7 @@ def open_source(file: File, profile: Profile, *, sheet: str | None = None) -> So
 def find_names(lines: Sequence[str], profile: Profile) -> tuple[int, str, list[str]] | None:
     """Return the line of column names, what divides it, and the names; None without one."""
     for at, line in enumerate(lines[:MOST_HEADER_LINES]):
-        if profile.header.search(line) is None:
+        if len(line) > LONGEST_HEADER_LINE or profile.header.search(line) is None:
             continue
         if profile.above is not None and not profile.above.search("\n".join(lines[:at])):
             continue
@@ -93,19 +97,18 @@ def _from_workbook(raw: bytes, profile: Profile, *, sheet: str | None) -> Source
         raise FormatError(f"workbook: {profile.instrument} files are text")
     book = _xlsx.Workbook(raw)
     chosen = _chosen_sheets(book.names, profile.sheets, sheet)
-    names: list[str] = []
-    rows: list[_table.Row] = []
-    above: list[str] = []
-    for name in chosen:
-        cells, lines = book.rows(name)
-        at, found = _names_of_sheet(cells, profile, name)
-        if names and found != names:
-            raise FormatError(f"workbook: sheets {chosen} have different columns; pass sheet")
-        names = found
-        above += ["\t".join(row.values()) for row in cells[:at]]
-        for line, row in zip(lines[at + 1 :], cells[at + 1 :], strict=True):
-            rows.append((line, [row.get(column, "") for column in range(len(names))]))
-    table, places = _placed(names, rows, profile, mid_line=False)
+    above, names, first = _sheet(book, chosen[0], profile)
+
+    def rows() -> Iterator[_table.Row]:
+        yield from first
+        for name in chosen[1:]:
+            lines, found, later = _sheet(book, name, profile)
+            if found != names:
+                raise FormatError(f"workbook: sheets {chosen} have different columns; pass sheet")
+            above.extend(lines)
+            yield from later
+
+    table, places = _placed(names, rows(), profile, mid_line=False)
     return Source(
         table,
         places,
@@ -128,23 +131,28 @@ def _chosen_sheets(names: Sequence[str], pattern: re.Pattern[str], sheet: str | 
     return [match[0] for match in matches]
 
 
-def _names_of_sheet(
-    cells: Sequence[_xlsx.Row], profile: Profile, sheet: str
-) -> tuple[int, list[str]]:
-    for at, row in enumerate(cells[:MOST_HEADER_LINES]):
+def _sheet(
+    book: _xlsx.Workbook, name: str, profile: Profile
+) -> tuple[list[str], list[str], Iterator[_table.Row]]:
+    """Return what stands above the names of a sheet, the names, and the rows below them."""
+    cells = book.rows(name)
+    above: list[str] = []
+    for _, row in itertools.islice(cells, MOST_HEADER_LINES):
         names = [row.get(column, "") for column in range(max(row) + 1)]
         if profile.header.search("\t".join(names)) and _covers(names, profile):
-            return at, names
-    raise FormatError(f"workbook: no row of {sheet!r} names the columns of {profile.instrument}")
+            width = range(len(names))
+            return above, names, ((line, [at.get(k, "") for k in width]) for line, at in cells)
+        above.append("\t".join(row.values()))
+    raise FormatError(f"workbook: no row of {name!r} names the columns of {profile.instrument}")
 
 
 def _as_text(book: _xlsx.Workbook, name: str) -> str:
     """Return the first rows of a sheet that is not read, for the metadata."""
     try:
-        cells, _ = book.rows(name)
+        cells = list(itertools.islice(book.rows(name), MOST_KEPT_ROWS))
     except FormatError as error:
         return str(error)
-    return "\n".join("\t".join(row.values()) for row in cells[:MOST_KEPT_ROWS])
+    return "\n".join("\t".join(row.values()) for _, row in cells)
 
 
 def _placed(
@@ -167,6 +175,4 @@ def _placed(
 def _decimal_mark(table: _table.Table, places: Mapping[str, int]) -> str:
     # A duration such as "0d 00:00:5.05" may hold a mark of its own kind.
     numeric = [table.columns[at] for ours, at in places.items() if ours in (*SCALES, *COUNTS)]
-    return _table.decimal_mark(
-        [field for field in fields if ":" not in field] for fields in numeric
-    )
+    return _table.decimal_mark(field for fields in numeric for field in fields if ":" not in field)

@@ -30,6 +30,7 @@ STAMP = re.compile(
     rf"({DATE})(?:[T,\s]+(\d{{1,2}}):(\d{{2}})(?::(\d{{2}})(?:[.,:](\d{{1,9}}))?)?"
     r"(?:\s*([AaPp])\.?[Mm]\.?)?)?\s*(Z|[+-]\d{2}:?\d{2})?"
 )
+HALF_DAY = re.compile(r"(\d{1,2})(:.{1,30}?)\s{0,9}([AaPp])\.?[Mm]\.?")
 MONTHS = {
     **{"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6},
     **{"jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12},
@@ -51,8 +52,19 @@ class Moments:
     """datetime64[ns] (n,), NaT where a row has none."""
     zone: str | None
     """"UTC" when every stamp carried its offset, else None."""
-    resolution_s: float
-    """1 for whole seconds, 60 for minutes, 0 for anything finer."""
+    digits: int | None
+    """Of the fraction of a second; -1 without seconds, None where they are not text."""
+
+    @property
+    def resolution_s(self) -> float:
+        """1 for whole seconds, 60 for minutes, 0 for anything finer."""
+        return {-1: 60.0, 0: 1.0}.get(self.digits, 0.0) if self.digits is not None else 0.0
+
+    def iso(self, row: int) -> str:
+        """Return one of them in ISO 8601 with all its digits, without offset."""
+        whole, _, fraction = str(self.values[row]).partition(".")
+        fraction = fraction.rstrip("0") if self.digits is None else fraction[: max(self.digits, 0)]
+        return f"{whole}.{fraction}" if fraction else whole
 
 
 class _Split(NamedTuple):
@@ -113,6 +125,22 @@ def moments(
     return _assemble(parts, days, what=what)
 
 
+def local_iso(
+    text: str, *, what: str, date_order: DateOrder | None = None, usual: DateOrder | None = None
+) -> str:
+    """Return one stamp of a clock on the wall in ISO 8601 with all its digits.
+
+    Raises
+    ------
+    FormatError
+        As `moments`, there is no stamp, or it carries an offset.
+    """
+    stamp = moments([text], what=what, date_order=date_order, usual=usual)
+    if stamp.zone is not None or np.isnat(stamp.values[0]):
+        raise FormatError(f"{what}: {text!r}; expected a local time without offset")
+    return stamp.iso(0)
+
+
 def _assemble(
     parts: Sequence[_Split | None], days: dict[str, np.datetime64], *, what: str
 ) -> Moments:
@@ -129,7 +157,7 @@ def _assemble(
     return Moments(
         values + shift.astype("m8[ns]"),
         "UTC" if zoned == {True} else None,
-        {-1: 60.0, 0: 1.0}.get(digits, 0.0),
+        digits,
     )
 
 
@@ -264,7 +292,7 @@ def without_words(texts: Sequence[str], layout: str) -> tuple[list[str], str]:
         return list(texts), layout
     plain = [re.sub(r"[^\W\d_]{3,}\.?", _month_number, text) for text in texts]
     if "%p" in layout:
-        plain = [re.sub(r"(\d{1,2})(:.*?)\s*([AaPp])\.?[Mm]\.?", _on_24_hours, t) for t in plain]
+        plain = [re.sub(HALF_DAY, _on_24_hours, text) for text in plain]
         layout = re.sub(r"\s*%p", "", layout.replace("%I", "%H"))
     return plain, layout.replace("%b", "%m").replace("%B", "%m")
 
@@ -299,7 +327,7 @@ def unix_moments(texts: Sequence[str], *, what: str) -> Moments:
         digits = ((match[2] or "") if match is not None else "")[:9]
         values[at] = whole.astype("M8[ns]") + np.timedelta64(int(digits.ljust(9, "0")), "ns")
     fractions = any(text.rpartition(".")[2].strip("0") for text in texts if "." in text)
-    return Moments(values, "UTC", 0.0 if fractions else 1.0)
+    return Moments(values, "UTC", None if fractions else 0)
 
 
 def _is_serial(text: str) -> bool:
@@ -320,4 +348,4 @@ def _from_serials(texts: Sequence[str], *, what: str, day_zero: str) -> Moments:
             raise FormatError(f"{what}: {text[:40]!r}; expected a date as serial number")
         moment = zero + timedelta(microseconds=round(float(text) * 86_400e6))
         values[at] = np.datetime64(moment.replace(tzinfo=None), "ns")
-    return Moments(values, None, 0.0)
+    return Moments(values, None, None)

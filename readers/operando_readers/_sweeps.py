@@ -19,6 +19,7 @@ Rows = npt.NDArray[np.intp]
 
 SAME_FREQUENCY = 1e-4
 """Frequencies closer than this part of themselves are one: generators and exports round."""
+MISSING = complex(np.nan, np.nan)
 LARGEST = 1 << 26
 """More numbers than this in the table of one file mean that its frequencies are damaged."""
 LONGEST_S = 1e10
@@ -45,63 +46,60 @@ def sweeps(
 
     Parameters
     ----------
-    frequency
-        Hz (n,), all points of all sweeps in the order they were measured.
-    impedance
-        Z' + i Z'' in ohm (n,); a point of which either part is not finite becomes nan + nan i.
+    frequency, impedance
+        Hz (n,) and Z' + i Z'' in ohm (n,): all points of all sweeps in the order of measurement. An
+        impedance of which either part is not finite becomes nan + nan i.
     starts
         Row of the first point of each sweep, increasing from 0.
     time
-        Seconds (n,) from the start of the file's clock to when each point was recorded.
+        When each point was recorded, in s (n,) since the start of the file's clock.
     begins
-        Seconds from there to the start of each sweep; without it a sweep starts at its first point.
+        When each sweep started, likewise; without it a sweep starts at its first point.
     potential
-        DC potential at each point, in V (n,).
+        V (n,), DC, at each point.
 
     Returns
     -------
     `impedance` (time, frequency) on the union of the frequencies, ascending, nan + nan i where a
     sweep has no such point; `potential` (V) and `point_time` (s since the start of the sweep) on
     the same dimensions where given. With `time` the coordinates `elapsed` and `exposure`: to the
-    last point of the sweep. A frequency that occurs again within a sweep keeps its last point (the
-    mean of an averaged and a single point would be neither); `attrs["repeated_points"]` counts the
-    points left out, where there are any.
+    last point. A frequency that occurs again in a sweep keeps its last point (the mean of an
+    averaged and a single one would be neither); `attrs["repeated_points"]` counts the others.
 
     Raises
     ------
     FormatError
-        No points, a frequency that is not a positive number, a sweep without any time or with a
-        point before its start, or more sweeps of unlike frequencies than a file can hold.
+        No points, a frequency that is not positive, a sweep without any time or with a point before
+        its start, or more sweeps of unlike frequencies than a file can hold.
     """
-    bad = np.flatnonzero(~(np.isfinite(frequency) & (frequency > 0)))
-    if bad.size or not frequency.size:
-        found = f"point {bad[0] + 1}: {frequency[bad[0]]} Hz" if bad.size else "no points"
-        raise FormatError(f"frequency: {found}; expected positive numbers")
+    _check(frequency)
     first = np.asarray(starts, np.intp)
     sweep = np.searchsorted(first, np.arange(frequency.size), side="right") - 1
     axis, column = union(frequency)
     if first.size * axis.size > LARGEST:
         raise FormatError(f"frequency: {axis.size} in {first.size} sweeps; expected common ones")
-    cell = sweep * axis.size + column
-    shape = (first.size, axis.size)
-    complete = np.where(np.isfinite(impedance), impedance, complex(np.nan, np.nan))
+    cell, shape = sweep * axis.size + column, (first.size, axis.size)
     dataset = xr.Dataset(coords={"frequency": ("frequency", axis, {"units": "Hz"})})
-    dataset["impedance"] = _table(complete, cell, shape, "ohm")
+    whole = np.where(np.isfinite(impedance), impedance, MISSING)
+    dataset["impedance"] = _table(whole, cell, shape, "ohm")
     if potential is not None:
         dataset["potential"] = _table(potential, cell, shape, "V")
     if time is not None:
-        begin, since = _since_begin(time, sweep, begins)
-        length = np.zeros(first.size)
-        np.maximum.at(length, sweep, np.nan_to_num(since))
+        begin, since, length = _since_begin(time, sweep, begins)
         dataset["point_time"] = _table(since, cell, shape, "s")
-        dataset = dataset.assign_coords(
-            elapsed=("time", begin, {"units": "s"}), exposure=("time", length, {"units": "s"})
-        )
+        dataset.coords["elapsed"] = ("time", begin, {"units": "s"})
+        dataset.coords["exposure"] = ("time", length, {"units": "s"})
     dataset.attrs["technique"] = "impedance"
-    repeated = cell.size - np.unique(cell).size
-    if repeated:
+    if repeated := cell.size - np.unique(cell).size:
         dataset.attrs["repeated_points"] = int(repeated)
     return dataset
+
+
+def _check(frequency: Array) -> None:
+    bad = np.flatnonzero(~(np.isfinite(frequency) & (frequency > 0)))
+    if bad.size or not frequency.size:
+        found = f"point {bad[0] + 1}: {frequency[bad[0]]} Hz" if bad.size else "no points"
+        raise FormatError(f"frequency: {found}; expected positive numbers")
 
 
 def find_starts(frequency: Array) -> Rows:
@@ -155,7 +153,7 @@ def _table(
     values: npt.NDArray[np.generic], cell: Rows, shape: tuple[int, int], units: str
 ) -> tuple[tuple[str, str], npt.NDArray[np.generic], dict[str, str]]:
     """Put points into a table that is NaN elsewhere; of two for one cell the later stays."""
-    missing = complex(np.nan, np.nan) if values.dtype.kind == "c" else np.nan
+    missing = MISSING if values.dtype.kind == "c" else np.nan
     flat = np.full(shape[0] * shape[1], missing, values.dtype)
     # numpy does not promise which of two equal indices wins: let every cell know its last point.
     last = np.full(flat.size, -1, np.intp)
@@ -164,8 +162,10 @@ def _table(
     return ("time", "frequency"), flat.reshape(shape), {"units": units}
 
 
-def _since_begin(time: Array, sweep: Rows, begins: npt.ArrayLike | None) -> tuple[Array, Array]:
-    """Return the start of each sweep, and the time of each point since it."""
+def _since_begin(
+    time: Array, sweep: Rows, begins: npt.ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """Return the start of each sweep, the time of each point since it, and how long each took."""
     count = int(sweep[-1]) + 1
     known = np.flatnonzero(np.isfinite(time))
     if begins is None:
@@ -185,4 +185,6 @@ def _since_begin(time: Array, sweep: Rows, begins: npt.ArrayLike | None) -> tupl
         raise FormatError(
             f"time: point {early[0] + 1} lies {-since[early[0]]:g} s before the start of its sweep"
         )
-    return begin, since
+    length = np.zeros(count)
+    np.maximum.at(length, sweep, np.nan_to_num(since))
+    return begin, since, length

@@ -1,11 +1,10 @@
-"""Delimited text of any make: its encoding, its rows, and the numbers in its columns.
+"""Delimited text of any make: its rows, and the numbers in its columns.
 
 Shared by the readers of cycler exports and by `delimited`; it knows no format.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,8 +25,7 @@ ROW = re.compile(r"[-+.,]?\d")
 LARGEST = 1e30
 """No quantity of a measurement is larger in any unit."""
 LONGEST_QUOTE = 40
-UTF16_SAMPLE = 400
-
+MOST_FOOTER_LINES = 1000
 
 Row = tuple[int, list[str]]
 """Line on which a row ends, and its fields."""
@@ -46,31 +44,6 @@ class Table:
     """What follows the last row."""
     truncated: str = ""
     """Why the last row was left out."""
-
-
-def text_of(raw: bytes, *, legacy: str = "latin-1") -> str:
-    """Return text with newlines as line ends: UTF-8, UTF-16 with or without mark, else `legacy`.
-
-    A character cut in two at the end is left out, so that the head of a file can be decoded too.
-    """
-    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        text = raw.decode("utf-16", errors="replace")
-    elif (wide := _unmarked_utf16(raw[:UTF16_SAMPLE])) is not None:
-        text = raw.decode(wide, errors="replace")
-    else:
-        try:
-            text = codecs.getincrementaldecoder("utf-8-sig")().decode(raw)
-        except UnicodeDecodeError:
-            text = raw.decode(legacy, errors="replace")
-    return text.replace("\r\r\n", "\n").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _unmarked_utf16(sample: bytes) -> str | None:
-    """Return which UTF-16 it is: every other byte of Western text is zero."""
-    for zeros, encoding in ((sample[1::2], "utf-16-le"), (sample[0::2], "utf-16-be")):
-        if len(zeros) > 3 and zeros.count(0) > 0.9 * len(zeros):
-            return encoding
-    return None
 
 
 def lines_of(text: str) -> tuple[list[str], bool]:
@@ -162,6 +135,8 @@ def table_of(
         elif len(fields) <= key or ROW.match(fields[key]) is None:
             if any(fields) and fields[:width] != names:
                 odd.append((len(lines), (line, fields)))
+                if len(odd) > MOST_FOOTER_LINES:
+                    raise FormatError(f"line {line}: {quote(fields)}; expected a row of numbers")
             continue
         if len(fields) > width and not unnamed and any(fields[width:]):
             raise FormatError(f"table: Expected {width} fields in line {line}, saw {len(fields)}")
@@ -198,21 +173,20 @@ def _without_cut_row(table: Table, last: list[str]) -> Table:
     return replace(table, columns=columns, lines=table.lines[:-1], truncated=reason)
 
 
-def decimal_mark(columns: Iterable[Sequence[str]]) -> str:
-    """Return the decimal mark of columns of numbers.
+def decimal_mark(texts: Iterable[str]) -> str:
+    """Return the decimal mark of texts that hold numbers; a point where they hold neither.
 
     Raises
     ------
     FormatError
         Commas and points in one file.
     """
-    marks = set()
-    for fields in columns:
-        joined = "\n".join(fields)
-        marks |= {mark for mark in ".," if mark in joined}
-    if len(marks) > 1:
+    comma = point = False
+    for text in texts:
+        comma, point = comma or "," in text, point or "." in text
+    if comma and point:
         raise FormatError("decimal mark: commas and points in one file; export it again")
-    return marks.pop() if marks else "."
+    return "," if comma else "."
 
 
 def numbers(

@@ -109,9 +109,8 @@ def _seconds(since: npt.NDArray[np.timedelta64]) -> Array:
 
 
 def _facts(stamps: Moments, row: int) -> dict[str, str | float | None]:
-    text = str(stamps.values[row])
     return clock(
-        start=text.rstrip("0").rstrip(".") if "." in text else text,
+        start=stamps.iso(row),
         zone=stamps.zone,
         marks="instant",
         source="column",

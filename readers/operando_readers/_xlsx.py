@@ -1,27 +1,30 @@
 """Worksheets of an .xlsx file as rows of text, read with the standard library alone.
 
-The package is a zip of XML. Nothing in it is trusted: a member that claims to unpack to more than
-LARGEST_SHEET or by more than LARGEST_RATIO is refused, a document type (entities, references to
-other files) is refused, formulas and links are never looked at. Numbers keep all their digits;
+The package is a zip of XML. Nothing in it is trusted: a member that claims to unpack far
+(`_reader.check_unpacking`) is refused, so are more rows than Excel itself can hold and a document
+type (entities, references to other files); formulas and links are never looked at. Rows are given
+as they are parsed, so that what is not asked for is never kept. Numbers keep all their digits;
 dates are serial numbers, to be read with `day_zero`.
 """
 
 from __future__ import annotations
 
+import collections
 import io
 import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from xml.parsers import expat
 
-from operando_readers._reader import FormatError
+from operando_readers._reader import FormatError, check_unpacking
 
 LARGEST_SHEET = 1 << 30
-LARGEST_RATIO = 200
-ALWAYS_SMALL = 1 << 20
-"""Up to this a member may unpack by any ratio."""
+LARGEST_STRINGS = 1 << 28
+MOST_ROWS = 1 << 20
+"""Of a sheet, in Excel's own specification."""
+MOST_STRINGS = 1 << 22
 MOST_COLUMNS = 1024
 CHUNK = 1 << 16
 CONTENT = "xl/workbook.xml"
@@ -46,7 +49,7 @@ def sheet_names(head: bytes) -> list[str]:
             packed = zlib.decompressobj(-15).decompress(packed, CHUNK)
     except zlib.error:
         return []
-    found = re.findall(rb'<(?:\w+:)?sheet\s[^>]*?\bname="([^"]*)"', packed[:CHUNK])
+    found = re.findall(rb'<(?:\w{1,20}:)?sheet\s[^<>]*?\bname="([^"]*)"', packed[:CHUNK])
     return [name.decode("utf-8", errors="replace") for name in found]
 
 
@@ -84,8 +87,11 @@ class Workbook:
             if tag == "Relationship":
                 targets[attrs.get("Id", "")] = attrs.get("Target", "")
 
-        self._parse(CONTENT, start=on_workbook)
-        self._parse("xl/_rels/workbook.xml.rels", start=on_relation)
+        for member, start in (
+            (CONTENT, on_workbook),
+            ("xl/_rels/workbook.xml.rels", on_relation),
+        ):
+            collections.deque(self._parsed(member, start=start), maxlen=0)
         return {
             name: posixpath.normpath(posixpath.join("xl", targets[identity])).lstrip("/")
             for name, identity in sheets.items()
@@ -97,30 +103,39 @@ class Workbook:
         """Names of the sheets in order."""
         return list(self._members)
 
-    def rows(self, sheet: str) -> tuple[list[Row], list[int]]:
-        """Return the rows of a sheet that hold something, and their numbers from 1."""
+    def rows(self, sheet: str) -> Iterator[tuple[int, Row]]:
+        """Give the rows of a sheet that hold something, with their numbers from 1."""
         cells = _Cells(self._strings())
-        self._parse(self._members[sheet], start=cells.start, end=cells.end, data=cells.data)
-        return cells.rows, cells.numbers
+        member = self._members[sheet]
+        for _ in self._parsed(member, start=cells.start, end=cells.end, data=cells.data):
+            yield from cells.rows
+            cells.rows.clear()
 
     def _strings(self) -> list[str]:
         if self._shared is None:
-            found = _Strings()
-            if "xl/sharedStrings.xml" in self._archive.namelist():
-                self._parse(
-                    "xl/sharedStrings.xml", start=found.start, end=found.end, data=found.data
+            found, member = _Strings(), "xl/sharedStrings.xml"
+            if member in self._archive.namelist():
+                strings = self._parsed(
+                    member,
+                    start=found.start,
+                    end=found.end,
+                    data=found.data,
+                    largest=LARGEST_STRINGS,
                 )
+                collections.deque(strings, maxlen=0)
             self._shared = found.items
         return self._shared
 
-    def _parse(
+    def _parsed(
         self,
         member: str,
         *,
         start: Start,
         end: Callable[[str], None] | None = None,
         data: Callable[[str], None] | None = None,
-    ) -> None:
+        largest: int = LARGEST_SHEET,
+    ) -> Iterator[None]:
+        """Parse a member, coming back after every piece of it for what the callbacks found."""
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = lambda tag, attrs: start(tag.rpartition(":")[2], attrs)
@@ -130,11 +145,13 @@ class Workbook:
         parser.StartDoctypeDeclHandler = _refuse_doctype
         try:
             info = self._archive.getinfo(member)
-            _check_size(info)
+            check_unpacking(info, largest=largest, what=f"workbook: {member!r}")
             with self._archive.open(info) as stream:
                 while chunk := stream.read(CHUNK):
                     parser.Parse(chunk, False)
+                    yield
             parser.Parse(b"", True)
+            yield
         except KeyError as error:
             raise FormatError(f"workbook: no {member!r} in it") from error
         except (
@@ -152,14 +169,6 @@ class Workbook:
 
 def _refuse_doctype(*_: object) -> None:
     raise FormatError("workbook: a document type is declared; refused")
-
-
-def _check_size(info: zipfile.ZipInfo) -> None:
-    size, packed = info.file_size, max(info.compress_size, 1)
-    if size > LARGEST_SHEET or (size > ALWAYS_SMALL and size / packed > LARGEST_RATIO):
-        raise FormatError(
-            f"workbook: {info.filename!r} unpacks from {packed} to {size} bytes; refused"
-        )
 
 
 class _Strings:
@@ -183,17 +192,19 @@ class _Strings:
         self._inside = False
         if tag == "si":
             self.items.append("".join(self._pieces))
+            if len(self.items) > MOST_STRINGS:
+                raise FormatError(f"workbook: more than {MOST_STRINGS} strings; refused")
 
 
 class _Cells:
     """Collects the cells of a sheet row by row."""
 
     def __init__(self, shared: list[str]) -> None:
-        self.rows: list[Row] = []
-        self.numbers: list[int] = []
+        self.rows: list[tuple[int, Row]] = []
         self._shared = shared
         self._row: Row = {}
         self._number = 0
+        self._count = 0
         self._column = -1
         self._kind = "n"
         self._pieces: list[str] = []
@@ -203,6 +214,9 @@ class _Cells:
         if tag == "row":
             self._row, self._column = {}, -1
             self._number = int(attrs.get("r", self._number + 1))
+            self._count += 1
+            if self._count > MOST_ROWS:
+                raise FormatError(f"workbook: more than {MOST_ROWS} rows in a sheet; refused")
         elif tag == "c":
             self._column = _column(attrs["r"]) if "r" in attrs else self._column + 1
             self._kind = attrs.get("t", "n")
@@ -219,8 +233,7 @@ class _Cells:
             text = "".join(self._pieces)
             self._row[self._column] = self._string(text) if self._kind == "s" else text.strip()
         elif tag == "row" and self._row:
-            self.rows.append(self._row)
-            self.numbers.append(self._number)
+            self.rows.append((self._number, self._row))
 
     def _string(self, index: str) -> str:
         if not index.strip().isdecimal() or int(index) >= len(self._shared):

@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers._numbers import ends_mid_line, rows
+from operando_readers._numbers import columns, ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
 from operando_readers._sweeps import cartesian, find_starts, sweeps
+from operando_readers._table import decimal_mark
 
 Array = npt.NDArray[np.float64]
 
@@ -58,22 +59,23 @@ def read(file: File) -> xr.Dataset:
         Neither kind of file, a column missing, commas and points as decimal marks, or a row that
         is not numbers (names its line).
     """
-    lines = file.read_text().replace("\r\n", "\n").split("\n")
-    mid_line = ends_mid_line("\n".join(lines))
+    text = file.read_text()
+    lines = text.split("\n")
     at = next((row for row, line in enumerate(lines) if _nova(line)), None)
     if at is None:
         raise FormatError(f"line 1: {lines[0][:40]!r}; expected a row of names with Z' and Z''")
     names, delimiter = _names(lines[at])
     body = lines[at + 1 :]
-    if delimiter != ",":
-        body = _with_points(body)
-    table, truncated = rows(body, first=at + 2, mid_line=mid_line, delimiter=delimiter)
-    if table.shape[1] != len(names):
-        raise FormatError(f"line {at + 2}: {table.shape[1]} columns under {len(names)} names")
+    if delimiter != "," and decimal_mark(body) == ",":
+        body = [line.replace(",", ".") for line in body]
+    column, truncated = columns(
+        body, names, first=at + 2, mid_line=ends_mid_line(text), delimiter=delimiter
+    )
     announced = lines[at - 1].strip() if lines[0].startswith(Z60W) else ""
-    if re.fullmatch(r"\d{1,9}", announced) and len(table) < int(announced):
-        truncated = truncated or f"{len(table)} of {announced} points"
-    dataset = _dataset(dict(zip(names, table.T, strict=True)))
+    points = next(iter(column.values())).size
+    if re.fullmatch(r"\d{1,9}", announced) and points < int(announced):
+        truncated = truncated or f"{points} of {announced} points"
+    dataset = _dataset(column)
     dataset.attrs.update(
         instrument="Metrohm Autolab",
         clock=clock(start=None, zone=None, marks="start", source="none"),
@@ -90,14 +92,6 @@ def _names(line: str) -> tuple[list[str], str]:
         return re.split(r"\s{2,}", line.strip().strip('"').strip()), ","
     delimiter = next((mark for mark in (";", "\t") if mark in line), ",")
     return [name.strip() for name in line.split(delimiter)], delimiter
-
-
-def _with_points(lines: list[str]) -> list[str]:
-    """Return rows with decimal points; commas and points never stand for the same thing."""
-    comma = any("," in line for line in lines)
-    if comma and any("." in line for line in lines):
-        raise FormatError("decimal mark: commas and points in one file; export it again")
-    return [line.replace(",", ".") for line in lines] if comma else lines
 
 
 def _dataset(column: dict[str, Array]) -> xr.Dataset:

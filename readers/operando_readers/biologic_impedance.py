@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers import _eclab, _eclab_clock, _mpr, _mpt
+from operando_readers import _eclab, _mpr, _mpr_modules, _mpt
 from operando_readers._reader import File, FormatError, Reader
+from operando_readers._stamps import DateOrder
 from operando_readers._sweeps import cartesian, find_starts, sweeps
 
 CARTESIAN = ("Re(Z)/Ohm", "-Im(Z)/Ohm")
@@ -36,9 +37,9 @@ CARRIED = ("instrument", "original_metadata", "truncated", "clock_hint", "unknow
 
 def sniff(head: bytes, name: str) -> bool:
     """Whether the columns of such a file are those of impedance."""
-    if head.startswith(_mpr.MAGIC):
+    if head.startswith(_mpr_modules.MAGIC):
         try:
-            data = _mpr.modules(head)["VMP data"]
+            data = _mpr_modules.modules(head)["VMP data"]
             names = _mpr.names_of(_mpr.column_ids(data)[0])
         except (FormatError, KeyError):
             return False
@@ -55,7 +56,7 @@ def lacks_sweeps(names: Sequence[str]) -> str:
     return "" if enough else f"{_eclab.FREQUENCY!r}, {CARTESIAN[0]!r} and {CARTESIAN[1]!r}"
 
 
-def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.Dataset:
+def read(file: File, *, date_order: DateOrder | None = None) -> xr.Dataset:
     """Read the sweeps of one technique.
 
     Parameters
@@ -74,7 +75,7 @@ def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.
     FormatError
         Not such a file, a header cut short, no columns of impedance, or no row with a frequency.
     """
-    if file.read_bytes(len(_mpr.MAGIC)) == _mpr.MAGIC:
+    if file.read_bytes(len(_mpr_modules.MAGIC)) == _mpr_modules.MAGIC:
         recording = _mpr.recording(file, lacks=lacks_sweeps, date_order=date_order)
     else:
         recording = _mpt.recording(file, wanted=_wanted, lacks=lacks_sweeps, date_order=date_order)

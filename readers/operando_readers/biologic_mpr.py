@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import xarray as xr
 
-from operando_readers import _eclab, _eclab_clock, _mpr
+from operando_readers import _eclab, _mpr, _mpr_modules
 from operando_readers._reader import File, Reader
+from operando_readers._stamps import DateOrder
 
 
 def sniff(head: bytes, name: str) -> bool:
     """Whether the file starts as modular files of BioLogic do."""
-    return head.startswith(_mpr.MAGIC)
+    return head.startswith(_mpr_modules.MAGIC)
 
 
-def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.Dataset:
+def read(file: File, *, date_order: DateOrder | None = None) -> xr.Dataset:
     """Read one technique as the instrument recorded it.
 
     Parameters

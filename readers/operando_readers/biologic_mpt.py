@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from operando_readers import _eclab, _eclab_clock, _mpt
+from operando_readers import _eclab, _mpt
 from operando_readers._reader import File, Reader
+from operando_readers._stamps import DateOrder
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -20,7 +21,7 @@ def sniff(head: bytes, name: str) -> bool:
     return head.removeprefix(_mpt.BYTE_ORDER_MARK).startswith(_mpt.MAGIC)
 
 
-def read(file: File, *, date_order: _eclab_clock.DateOrder | None = None) -> xr.Dataset:
+def read(file: File, *, date_order: DateOrder | None = None) -> xr.Dataset:
     """Read one technique of an EC-Lab export.
 
     Parameters

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from operando_readers._numbers import ends_mid_line, rows
+from operando_readers._numbers import columns, ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
-from operando_readers._stamps import moments
+from operando_readers._stamps import local_iso
 from operando_readers._sweeps import cartesian, find_starts, sweeps
 
 TECHNIQUE = "A.C. Impedance"
@@ -45,19 +45,17 @@ def read(file: File) -> xr.Dataset:
         Not such a file, a column missing, a date that is none, or a row that is not numbers (names
         its line).
     """
-    text = file.read_text().replace("\r\n", "\n")
+    text = file.read_text()
     lines = text.split("\n")
     at = next((row for row, line in enumerate(lines) if line.startswith(FREQUENCY)), None)
     if len(lines) < 2 or lines[1].strip() != TECHNIQUE or at is None:
         raise FormatError(f"{TECHNIQUE!r} or the row of names {FREQUENCY!r}: not found; cut short?")
     names = [name.strip() for name in lines[at].split(",")]
     if missing := {REAL, IMAGINARY} - set(names):
-        raise FormatError(f"line {at + 1}: no column {sorted(missing)}; found {names}")
-    body = lines[at + 1 :]
-    table, truncated = rows(body, first=at + 2, mid_line=ends_mid_line(text), delimiter=",")
-    if table.shape[1] != len(names):
-        raise FormatError(f"line {at + 2}: {table.shape[1]} columns under {len(names)} names")
-    column = dict(zip(names, table.T, strict=True))
+        raise FormatError(f"line {at + 1}: no column {sorted(missing)}; found {lines[at][:200]!r}")
+    column, truncated = columns(
+        lines[at + 1 :], names, first=at + 2, mid_line=ends_mid_line(text), delimiter=","
+    )
     dataset = sweeps(
         column[FREQUENCY],
         cartesian(column[REAL], column[IMAGINARY]),
@@ -77,8 +75,7 @@ def _started(line: str) -> dict[str, str | float | None]:
     """Return the clock; without a date in the first line there is no start."""
     if not line.strip():
         return clock(start=None, zone=None, marks="start", source="none")
-    stamp = str(moments([line], what="line 1").values[0])
-    start = stamp.rstrip("0").removesuffix(".")
+    start = local_iso(line, what="line 1")
     return clock(start=start, zone=None, marks="start", source="header")
 
 

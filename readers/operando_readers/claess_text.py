@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers._numbers import ends_mid_line, rows
+from operando_readers._numbers import columns, ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
 
 Array = npt.NDArray[np.float64]
@@ -52,10 +52,8 @@ def read(file: File) -> xr.Dataset:
     names = lines[at - 1][3:].split()
     if missing := [name for name in NEEDED if name not in names]:
         raise FormatError(f"line {at}: no column {', '.join(missing)}; found {names}")
-    table, truncated = rows(lines[at:], first=at + 1, mid_line=ends_mid_line(text))
-    if table.shape[1] != len(names):
-        raise FormatError(f"line {at + 1}: {table.shape[1]} columns; expected {len(names)}")
-    column = dict(zip(names, table.T, strict=True))
+    mid_line = ends_mid_line(text)
+    column, truncated = columns(lines[at:], names, first=at + 1, mid_line=mid_line)
     dataset = _dataset(column)
     header = [line[1:].strip() for line in lines[: at - 1] if line.startswith("#")]
     dataset.attrs["original_metadata"] = {"header": "\n".join(header)}

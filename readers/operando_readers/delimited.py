@@ -32,7 +32,9 @@ import xarray as xr
 from operando_readers._log import Variable, counted, stated
 from operando_readers._reader import STATES, File, FormatError, Reader, clock
 from operando_readers._stamps import without_words
-from operando_readers._table import Table, lines_of, numbers, split, table_of, text_of
+from operando_readers._table import Table, lines_of, numbers, split, table_of
+from operando_readers._text import text_of
+from operando_readers._units import CHARGE, CURRENT, POTENTIAL, TIME
 
 Array = npt.NDArray[np.float64]
 
@@ -57,15 +59,13 @@ class TimeSpec(TypedDict, total=False):
 
 Columns = Mapping[str, ColumnSpec]
 
-SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 UNIX = {"unix": 1.0, "unix_ms": 1e-3}
 LATEST_UNIX_S = 9e9
-CHARGE = {"A h": 1.0, "A.h": 1.0, "mA h": 1e-3, "mA.h": 1e-3, "C": 1 / 3600}
 COUNT = {"1": 1.0}
 LOG: dict[str, tuple[str, Mapping[str, float]]] = {
-    "voltage": ("V", {"V": 1.0, "mV": 1e-3}),
-    "counter_voltage": ("V", {"V": 1.0, "mV": 1e-3}),
-    "current": ("A", {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "µA": 1e-6}),
+    "voltage": ("V", POTENTIAL),
+    "counter_voltage": ("V", POTENTIAL),
+    "current": ("A", CURRENT),
     "charge_counter": ("A h", CHARGE),
     "state_instrument": ("1", COUNT),
     "cycle_instrument": ("1", COUNT),
@@ -244,8 +244,8 @@ def _time(
             raise FormatError(f"time: {values[0]:g} ...; not {layout} time of any year we know")
         nanoseconds = np.round(values * UNIX[layout] * 1e9).astype(np.int64)
         return _since_first(nanoseconds.view("datetime64[ns]"), zone="UTC")
-    if units not in SECONDS:
-        raise FormatError(f"time: units {units!r}; expected one of {list(SECONDS)}")
+    if units not in TIME:
+        raise FormatError(f"time: units {units!r}; expected one of {list(TIME)}")
     start = spec.get("start")
     if start is not None:
         try:
@@ -256,7 +256,7 @@ def _time(
             raise FormatError(
                 f"time: start {start!r}; expected local time, its zone is given by tz"
             )
-    return values * SECONDS[units], clock(start=start, zone=None, marks="instant", source="none")
+    return values * TIME[units], clock(start=start, zone=None, marks="instant", source="none")
 
 
 def _stamps(fields: list[str], layout: str) -> tuple[Array, dict[str, str | float | None]]:

@@ -22,12 +22,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando_readers import _gamry
+from operando_readers._log import counted, flagged
 from operando_readers._reader import STATES, File, FormatError, Reader
+from operando_readers._stamps import DateOrder
+from operando_readers._units import CURRENT, POTENTIAL, TIME
 
 Array = npt.NDArray[np.float64]
 
-POTENTIAL = {"V": 1.0, "mV": 1e-3}
-CURRENT = {"A": 1.0, "mA": 1e-3, "uA": 1e-6, "µA": 1e-6, "nA": 1e-9, "pA": 1e-12}
 CYCLE = re.compile(r"CURVE(\d{1,6})")
 CHARGING = re.compile(r"(?:PWR\d*_?)?(DIS)?CHARGE")
 COUNTS = {
@@ -45,7 +46,7 @@ def sniff(head: bytes, name: str) -> bool:
     return table is not None or not _gamry.holds_impedance(head)
 
 
-def read(file: File, *, date_order: _gamry.DateOrder | None = None) -> xr.Dataset:
+def read(file: File, *, date_order: DateOrder | None = None) -> xr.Dataset:
     """Read all tables of one file.
 
     Parameters
@@ -91,7 +92,7 @@ def read(file: File, *, date_order: _gamry.DateOrder | None = None) -> xr.Datase
 
 def _part(table: _gamry.Table, zero: float, *, tag: str) -> dict[str, Array]:
     """Return the columns of one table by our names; states and cycles as numbers, -1 unknown."""
-    time = table.numbers("T", _gamry.SECONDS)
+    time = table.numbers("T", TIME)
     columns = {"elapsed": zero + time, "voltage": table.numbers("Vf", POTENTIAL)}
     if "Im" in table.names:
         columns["current"] = table.numbers("Im", CURRENT)
@@ -135,11 +136,6 @@ def _joined(parts: list[dict[str, Array]]) -> xr.Dataset:
             [part.get(name, np.full(part["elapsed"].size, np.nan)) for part in parts]
         )
 
-    def count(
-        values: npt.NDArray[np.generic], name: str
-    ) -> tuple[str, npt.NDArray[np.int32], dict[str, str]]:
-        return "time", values.astype(np.int32), {"units": "1", "long_name": COUNTS[name]}
-
     dataset = xr.Dataset(coords={"elapsed": ("time", column("elapsed"), {"units": "s"})})
     dataset["voltage"] = ("time", column("voltage"), {"units": "V"})
     if any("current" in part for part in parts):
@@ -147,15 +143,15 @@ def _joined(parts: list[dict[str, Array]]) -> xr.Dataset:
         dataset["current"] = ("time", column("current"), attrs)
     state = column("state_instrument")
     if (state >= 0).any():
-        dataset["state_instrument"] = ("time", state.astype(np.int32), _category())
+        dataset["state_instrument"] = flagged(state)
     cycle = column("cycle_instrument")
     if (cycle >= 0).any():
-        dataset["cycle_instrument"] = count(cycle, "cycle_instrument")
+        dataset["cycle_instrument"] = counted(cycle, meaning=COUNTS["cycle_instrument"])
     if len(parts) > 1:
         step = np.repeat(np.arange(len(parts)), [part["elapsed"].size for part in parts])
-        dataset["step_instrument"] = count(step, "step_instrument")
+        dataset["step_instrument"] = counted(step, meaning=COUNTS["step_instrument"])
         restarts = np.diff(column("zero"), prepend=column("zero")[:1]) != 0
-        dataset["loop"] = count(np.cumsum(restarts), "loop")
+        dataset["loop"] = counted(np.cumsum(restarts), meaning=COUNTS["loop"])
     return dataset
 
 
@@ -164,14 +160,6 @@ def _sign(explain: _gamry.Explain) -> str:
         return "unknown"
     signs = {"1": "oxidation_positive", "0": "oxidation_negative"}
     return signs.get(explain.value("CONVENTION"), "unknown")
-
-
-def _category() -> dict[str, object]:
-    return {
-        "flag_values": np.array(list(STATES.values()), np.int32),
-        "flag_meanings": " ".join(STATES),
-        "units": "1",
-    }
 
 
 READER = Reader(

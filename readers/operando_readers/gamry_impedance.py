@@ -19,13 +19,14 @@ import xarray as xr
 
 from operando_readers import _gamry
 from operando_readers._reader import File, FormatError, Reader
+from operando_readers._stamps import DateOrder
 from operando_readers._sweeps import cartesian, find_starts, sweeps
+from operando_readers._units import POTENTIAL, TIME
 
 Array = npt.NDArray[np.float64]
 
 FREQUENCY = {"Hz": 1.0}
 IMPEDANCE = {"ohm": 1.0}
-POTENTIAL = {"V": 1.0, "mV": 1e-3}
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -33,7 +34,7 @@ def sniff(head: bytes, name: str) -> bool:
     return _gamry.is_explain(head) and _gamry.holds_impedance(head)
 
 
-def read(file: File, *, date_order: _gamry.DateOrder | None = None) -> xr.Dataset:
+def read(file: File, *, date_order: DateOrder | None = None) -> xr.Dataset:
     """Read all sweeps of one file.
 
     Parameters
@@ -89,7 +90,7 @@ def _sweeps(found: list[tuple[_gamry.Table, float]]) -> xr.Dataset:
         starts += [rows + int(row) for row in own]
         rows += frequency.size
         if timed:
-            time = zero + table.numbers("Time", _gamry.SECONDS)
+            time = zero + table.numbers("Time", TIME)
             times.append(time)
             begins += [zero, *time[own[1:] - 1]]
     real = np.concatenate([table.numbers("Zreal", IMPEDANCE) for table in tables])

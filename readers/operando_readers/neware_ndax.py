@@ -30,7 +30,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers._reader import STATES, File, FormatError, Reader, clock
+from operando_readers._log import counted, stated
+from operando_readers._reader import File, FormatError, Reader, clock
 
 Array = npt.NDArray[np.float64]
 
@@ -147,15 +148,6 @@ def _variables(table: Any) -> dict[str, Any]:
         values: Array = table[name].to_numpy().astype(np.float64)
         return values
 
-    def count(name: str) -> npt.NDArray[np.int32]:
-        return np.asarray(table[name].to_numpy(), np.int32)
-
-    states = [STATES[STATE_OF.get(str(kind), "unknown")] for kind in table["step_type"]]
-    flags = {
-        "flag_values": np.array(list(STATES.values()), np.int32),
-        "flag_meanings": " ".join(STATES),
-        "units": "1",
-    }
     return {
         "voltage": ("time", column("voltage_V"), {"units": "V"}),
         "current": (
@@ -164,9 +156,9 @@ def _variables(table: Any) -> dict[str, Any]:
             {"units": "A", "averaging": "instantaneous"},
         ),
         "charge_counter": ("time", column("capacity_mAh") * 1e-3, {"units": "A h"}),
-        "state_instrument": ("time", np.array(states, np.int32), flags),
-        "cycle_instrument": ("time", count("cycle_count"), {"units": "1"}),
-        "step_instrument": ("time", count("step_index"), {"units": "1"}),
+        "state_instrument": stated([str(kind) for kind in table["step_type"]], STATE_OF),
+        "cycle_instrument": counted(table["cycle_count"].to_numpy()),
+        "step_instrument": counted(table["step_index"].to_numpy()),
     }
 
 

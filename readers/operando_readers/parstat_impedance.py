@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando_readers._numbers import ends_mid_line, rows
+from operando_readers._numbers import columns, ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
 from operando_readers._sweeps import cartesian, find_starts, sweeps
 
@@ -28,6 +28,8 @@ Array = npt.NDArray[np.float64]
 TIME, FREQUENCY, REAL, IMAGINARY = "Elapsed Time (s)", "Frequency (Hz)", "Zre (ohms)", "Zim (ohms)"
 POTENTIAL = "Potential (V)"
 HEAD_BYTES = 1 << 16
+LONGEST_LIST = 500
+"""Of the names in a message: a damaged line may hold millions."""
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -55,15 +57,13 @@ def read(file: File) -> xr.Dataset:
     FormatError
         Not such a file, no row with a frequency, or a row that is not numbers (names its line).
     """
-    text = file.read_text().replace("\r\n", "\n")
+    text = file.read_text()
     lines = text.split("\n")
     names = lines[0].rstrip().split("\t")
     if missing := {TIME, FREQUENCY, REAL, IMAGINARY} - set(names):
-        raise FormatError(f"line 1: no column {sorted(missing)}; found {names}")
-    table, truncated = rows(lines[1:], first=2, mid_line=ends_mid_line(text))
-    if table.shape[1] != len(names):
-        raise FormatError(f"line 2: {table.shape[1]} columns under {len(names)} names")
-    dataset = _dataset(dict(zip(names, table.T, strict=True)))
+        raise FormatError(f"line 1: no column {sorted(missing)}; found {str(names)[:LONGEST_LIST]}")
+    column, truncated = columns(lines[1:], names, first=2, mid_line=ends_mid_line(text))
+    dataset = _dataset(column)
     dataset.attrs.update(
         instrument="Princeton Applied Research Parstat",
         clock=clock(start=None, zone=None, marks="start", source="none"),

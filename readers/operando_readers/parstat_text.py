@@ -26,7 +26,8 @@ from operando_readers._cycler import log_of
 from operando_readers._profile import Profile, split_label
 from operando_readers._reader import File, FormatError, Reader
 from operando_readers._source import Source, find_names, open_source
-from operando_readers._table import fields_of, numbers, text_of
+from operando_readers._table import fields_of, numbers
+from operando_readers._text import text_of
 
 PROFILE = Profile(
     instrument="Parstat",

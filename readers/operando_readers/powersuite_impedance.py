@@ -10,11 +10,9 @@ demand of a capacitive arc.
 
 from __future__ import annotations
 
-import re
-
 import xarray as xr
 
-from operando_readers._numbers import ends_mid_line, rows
+from operando_readers._numbers import columns, ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
 from operando_readers._sweeps import cartesian, find_starts, sweeps
 
@@ -38,7 +36,7 @@ def read(file: File) -> xr.Dataset:
     FormatError
         Not such a file, or a row that is not three numbers (names its line).
     """
-    text = re.sub(r"\r*\n", "\n", file.read_text())
+    text = file.read_text()
     lines = text.split("\n")
     if lines[0].split() != NAMES:
         raise FormatError(f"line 1: {lines[0][:40]!r}; expected {' '.join(NAMES)!r}")
@@ -46,10 +44,8 @@ def read(file: File) -> xr.Dataset:
     if ends_mid_line(text) and len(lines) > 2:
         # The last column is the imaginary part: of a number that lost digits nothing would show.
         truncated = f"line {len(lines)}: cut short ({lines.pop()[:40]!r})"
-    table, _ = rows(lines[1:], first=2, mid_line=False)
-    if table.shape[1] != len(NAMES):
-        raise FormatError(f"line 2: {table.shape[1]} columns; expected {len(NAMES)}")
-    frequency, real, imaginary = table.T
+    column, _ = columns(lines[1:], NAMES, first=2, mid_line=False)
+    frequency, real, imaginary = (column[name] for name in NAMES)
     dataset = sweeps(frequency, cartesian(real, imaginary), starts=find_starts(frequency))
     dataset.attrs.update(
         instrument="Princeton Applied Research",
