@@ -354,3 +354,19 @@ def test_correction_of_a_real_cycler_is_what_it_needs(shared_data: Path, tmp_pat
     second = clocks_of(cured(recipe, first.output))
     assert second.exit_code == 0, second.output
     assert "sigma       1 s (by its counter)" in second.output
+
+
+@pytest.mark.shared_data
+def test_files_of_two_cells_are_noticed(shared_data: Path, experiment: Path) -> None:
+    """EC-Lab keeps the user's comment in every file: two of them are hardly one cell."""
+    folder = shared_data / "formats" / "echem" / "biologic"
+    text = experiment.read_text(encoding="utf-8")
+    recipe = experiment.with_name("two.toml")
+    recipe.write_text(
+        text.replace('path = "cell.mpt"', f'path = "{folder.as_posix()}/commercial_cell_0*.mpr"'),
+        encoding="utf-8",
+    )
+    said = CliRunner().invoke(main, ["clocks", str(recipe)]).output
+    assert "differ in comments: commercial_cell_001, commercial_cell_008" in said
+    same = CliRunner().invoke(main, ["clocks", str(experiment)]).output
+    assert "one cell?" not in same

@@ -63,6 +63,8 @@ class SourceClock:
     """UTC, or as written in the files where it could not be placed."""
     last: str | None = None
     overlap: Overlap | None = None
+    differs: list[str] = field(default_factory=list)
+    """What its files say that those of one cell should not: other channels, other comments."""
     proposals: list[OffsetProposal] = field(default_factory=list)
     problem: str | None = None
     add: list[str] = field(default_factory=list)
@@ -81,6 +83,7 @@ class SourceClock:
         zone = "UTC" if self.facts else "as written, no zone"
         if self.first:
             lines.append(f"  from        {self.first} to {self.last} ({zone})")
+        lines += [f"  one cell?   {text}" for text in self.differs]
         if self.overlap:
             lines.append(f"  overlap     {self.overlap}")
         lines += [f"  offset      {proposal}" for proposal in self.proposals]
@@ -132,9 +135,21 @@ def _log(found: SourceClock, source: Electrochemistry, root: Path) -> xr.Dataset
         _unplaced(found, source, root, error)
         return None
     _placed(found, log, "row")
+    found.differs = _differing(log)
     _advise_sigma(found)
     _advise_counter(found)
     return log
+
+
+def _differing(log: xr.Dataset) -> list[str]:
+    """Say where the files of a log name different channels or carry different comments."""
+    headers = json.loads(log.attrs["original_metadata"])
+    told = []
+    for key in ("channel_serial", "comments"):
+        values = sorted({str(header[key]) for header in headers if header.get(key)})
+        if len(values) > 1:
+            told.append(f"its files differ in {key.replace('_', ' ')}: {', '.join(values)}")
+    return told
 
 
 def _frames(found: SourceClock, source: Measurement, root: Path) -> xr.Dataset | None:
