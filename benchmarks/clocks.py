@@ -208,9 +208,12 @@ def judge(
         f"{spent:.2f} CPU s"
     )
     reached = abs(median) <= goal[0] and ambiguity >= 0.95 * goal[1] and refused == 0
-    if "ppm" not in case or case.get("drift"):
+    wanted = f"|median| <= {goal[0]:g} s, ambiguity {goal[1]:g}, none refused"
+    if "ppm" not in case or case.get(
+        "drift"
+    ):  # the sigma of a fit knows nothing of what it ignores
         reached &= pulls < 1.5
-    wanted = f"|median| <= {goal[0]:g} s, ambiguity {goal[1]:g}, none refused, pulls < 1.5"
+        wanted += ", pulls < 1.5"
     return report(f"clocks.offset_{name}", text, wanted, reached and spent < 0.5)
 
 
@@ -226,8 +229,9 @@ def shared_signal() -> Iterator[bool]:
     }
     voltage = sweep.at(time)
     yield judge("cv", time, voltage, goal=(0.07, 36), **cyclic)
-    # Half of 40 ppm over 25 h is 1.8 s: nothing but a drift that is fitted can do better.
-    yield judge("cv_40ppm_ignored", time, voltage, goal=(1.9, 36), ppm=40.0, **cyclic)
+    # Half of 40 ppm over 25 h is 1.8 s: nothing but a drift that is fitted can do better. The table
+    # says 1.8, which is rounded.
+    yield judge("cv_40ppm_ignored", time, voltage, goal=(1.85, 36), ppm=40.0, **cyclic)
     yield judge("cv_40ppm_fitted", time, voltage, goal=(0.4, 36), ppm=40.0, drift=True, **cyclic)
     ramps = [proposal for proposal, _ in offsets(time, voltage, span=13_500.0, **cyclic)]
     refused = sum(not proposal.accepted for proposal in ramps)
@@ -247,6 +251,42 @@ def shared_signal() -> Iterator[bool]:
     yield judge("real_gcpl_48h", *real, goal=(0.1, 62), **case)
     yield judge("real_gcpl_5mV_12bit", *real, goal=(1.5, 12), **noisy)
     yield judge("real_gcpl_first_6h", *real, goal=(2.8, 25), span=6 * 3600.0, **case)
+
+
+def drift_over_a_gap() -> None:
+    """Print how far to believe a drift that is fitted to four hours of real cycling with a gap."""
+    path = SHARED / "operando" / "xrd_zn_mno2_mspd" / "Echem" / "ZMO_D_C03.mpt"
+    if not path.exists():
+        print("clocks.offset_drift_over_a_gap: left out, the real instrument files are not here")
+        return
+    log = prepare(operando.read(str(path), tz="Europe/Madrid"))
+    zero, last = log["time"].values[0], log["time"].values[-1]
+    start = np.arange(600.0, (last - zero) / np.timedelta64(1, "s") - 60.0, 120.0)
+    moved = np.timedelta64(round(LATE_S * 1e9), "ns")
+    shift = zero - ZERO
+    frames = frames_of(start, start + 60.0)
+    names = ("time", "time_start", "time_end")
+    true = frames.assign_coords({name: frames[name] + shift for name in names})
+    voltage = align(true, log)["voltage"].values
+    rng = np.random.default_rng(3)
+    pulls: dict[bool, list[float]] = {False: [], True: []}
+    accepted = {False: 0, True: 0}
+    for _ in range(TRIALS):
+        samples = xr.DataArray(
+            voltage + rng.normal(0, 1e-3, voltage.size),
+            dims="time",
+            coords={name: ("time", true[name].values - moved) for name in names},
+        )
+        for drift in (False, True):
+            found = propose_offset(samples, log, drift=drift)
+            pulls[drift].append((found.offset_s - LATE_S) / found.sigma_s)
+            accepted[drift] += found.accepted
+    told = ", ".join(
+        f"{'with' if drift else 'without'} a drift pulls "
+        f"{np.sqrt(np.mean(np.square(pulls[drift]))):.1f}, {accepted[drift]} of {TRIALS} accepted"
+        for drift in (False, True)
+    )
+    print(f"clocks.offset_drift_over_a_gap: {told}, no goal", flush=True)
 
 
 def real_errors() -> Iterator[bool]:
@@ -334,6 +374,7 @@ def main() -> int:
         lambda: counters(repeats),
     )
     good = [reached for part in parts for reached in part()]
+    drift_over_a_gap()
     return 0 if all(good) else 1
 
 

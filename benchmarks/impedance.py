@@ -176,6 +176,20 @@ def real_cells() -> list[bool]:
     away = 100 * float(np.abs(first / REAL_CELL - 1).max())
     text = " -> ".join(f"{value:.2f}" for value in first) + f" ohm, {away:.1f} % off"
     reached = [report("impedance.cell_of_71_days", text, "<= 5 %", away <= 5)]
+    flagged = int(np.sum(grows["resistance_assessment"].sel(arc=1) & ASSESSMENT["at_bound"] != 0))
+    others = [
+        float(
+            track_resistance(read("biologic/PEIS.mpr")["impedance"], arcs=arcs, tail=tail)[
+                "resistance"
+            ][0, 0]
+        )
+        for arcs, tail in ((2, True), (3, True), (2, False))
+    ]
+    print(
+        f"impedance.cell_of_71_days_circuits: {flagged} of {first.size} fast arcs at_bound; "
+        f"the first is {others[0]:.2f} ohm by two arcs and a tail, {others[1]:.2f} by three, "
+        f"{others[2]:.2f} without a tail, no goal"
+    )
     export = read("biologic/exampleDataBioLogic.mpt")["impedance"]
     gamry = read("gamry/exampleDataGamry.DTA")["impedance"]
     consistent = gamry.sel(frequency=slice(0.3, None))
