@@ -1,5 +1,7 @@
 """Figures of aligned experiments, drawn the same on every machine."""
 
+from operando.plots.edge import edge
+from operando.plots.fractions import fractions
 from operando.plots.heatmap import heatmap
 from operando.plots.nyquist import nyquist
 from operando.plots.observable import observable
@@ -7,4 +9,4 @@ from operando.plots.saving import save
 from operando.plots.spectra import spectra
 from operando.plots.volumes import volumes
 
-__all__ = ["heatmap", "nyquist", "observable", "save", "spectra", "volumes"]
+__all__ = ["edge", "fractions", "heatmap", "nyquist", "observable", "save", "spectra", "volumes"]

@@ -26,7 +26,11 @@ class Series:
     believed: Mask
     doubted: dict[str, int]
     """Reason -> how many points have a value that should not be believed."""
+    cautioned: dict[str, int]
+    """Reason -> how many points are believed with a reservation."""
     voltage: Array
+    charge: Array
+    """Net charge at the middle of the exposure, A h."""
     cycle: Index
     half_cycle: Index
     way: Index
@@ -49,12 +53,15 @@ def series_of(dataset: xr.Dataset, name: str, since: np.datetime64) -> Series:
     value = dataset[name].values.astype(np.float64)
     state = on_time("state", STATES["unknown"]).astype(np.int64)
     trusted, doubted = believed(dataset, name)
+    _, cautioned = believed(dataset, name, cautions=True)
     return Series(
         value=value,
         sigma=on_time(f"{name}_sigma", np.nan).astype(np.float64),
         believed=trusted & np.isfinite(value),
         doubted=doubted,
+        cautioned=cautioned,
         voltage=on_time("voltage", np.nan).astype(np.float64),
+        charge=on_time("net_capacity", np.nan).astype(np.float64),
         cycle=on_time("cycle", -1).astype(np.int64),
         half_cycle=on_time("half_cycle", -1).astype(np.int64),
         way=np.isin(state, FORWARD).astype(np.int64) - np.isin(state, BACKWARD),
@@ -62,11 +69,14 @@ def series_of(dataset: xr.Dataset, name: str, since: np.datetime64) -> Series:
     )
 
 
-def believed(dataset: xr.Dataset, name: str) -> tuple[Mask, dict[str, int]]:
+def believed(
+    dataset: xr.Dataset, name: str, *, cautions: bool = False
+) -> tuple[Mask, dict[str, int]]:
     """Return which points are assessed a success, and how many have which other verdict.
 
     The verdict is `<name>_assessment`, else `assessment`: a CF category or bit mask on time.
-    Without one every point is believed.
+    Without one every point is believed. Bits named in its attribute `cautions` are reservations
+    about a number that is believed; with `cautions` they are what is looked for.
     """
     known = [key for key in (f"{name}_assessment", "assessment") if key in dataset.variables]
     if not known or dataset[known[0]].dims != ("time",):
@@ -76,10 +86,11 @@ def believed(dataset: xr.Dataset, name: str) -> tuple[Mask, dict[str, int]]:
     masked = "flag_masks" in attrs
     words = str(attrs["flag_meanings"]).split()
     codes = np.atleast_1d(attrs["flag_masks" if masked else "flag_values"]).tolist()
+    reserved = int(attrs.get("cautions", 0)) if masked else 0
     against = {
         word: (verdict & code) != 0 if masked else verdict == code
         for word, code in zip(words, codes, strict=True)
-        if word not in FAVOURABLE
+        if word not in FAVOURABLE and bool(reserved & code) == cautions
     }
     counts = {word: int(np.sum(found & finite)) for word, found in against.items()}
     doubted = {word: count for word, count in counts.items() if count}
@@ -93,6 +104,10 @@ def counted(place: str, series: Series) -> str:
     facts += [
         f"{count} {reason.replace('_', ' ')} (open grey)"
         for reason, count in series.doubted.items()
+    ]
+    facts += [
+        f"{count} {reason.replace('_', ' ')} (caution)"
+        for reason, count in series.cautioned.items()
     ]
     missing = int(np.sum(~np.isfinite(series.value)))
     facts += [f"{missing} without a value"] if missing else []

@@ -1,8 +1,8 @@
-"""Selected frames coloured by the voltage of the cell, and their difference to the first."""
+"""Selected frames coloured by the voltage of the cell, and what is derived from them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,8 @@ from operando.plots.timeline import Array, Mask, hours, since_label
 
 COLUMNS = 2
 """Positions side by side; more go below."""
-HEIGHTS = {"spectra": 2.1, "difference": 1.2}
+HEIGHTS = {"spectra": 2.1, "below": 1.2}
+DIFFERENCE = "Difference\nto the first"
 LEGEND_COLUMNS = {1: 6, 2: 3}
 REDUCTION = tuple(STATES[name] for name in ("discharge", "hold_discharge", "sweep_down"))
 
@@ -44,6 +45,8 @@ class _Selected:
 
     values: Array
     """(frames, axis)."""
+    below: dict[str, Array]
+    """What is drawn in panels below, by label, (frames, axis) each."""
     hours: Array
     voltage: Array
     reduction: Mask
@@ -59,6 +62,7 @@ def spectra(
     window: tuple[float, float] | None = None,
     events: Sequence[Event] = (),
     since: np.datetime64 | None = None,
+    below: Mapping[str, xr.DataArray] | None = None,
 ) -> Figure:
     """Draw frames spread evenly over a series, and below them their difference to the first.
 
@@ -77,6 +81,9 @@ def spectra(
         Part of the measurement axis to draw, in its units.
     since
         Moment that hours count from; the first frame when not given.
+    below
+        What to draw in panels of their own in place of the difference, by label: variables on the
+        frames and the axis of the signal, such as `difference_spectra` gives.
 
     Raises
     ------
@@ -87,10 +94,16 @@ def spectra(
     zero = frames["time"].values[0] if since is None else since
     marks = marks_of(events, since=zero)
     places = positions(frames)
+    axis = str(drawn.dims[1])
+    extra = {
+        label: part if window is None else part.sel({axis: slice(*window)})
+        for label, part in (below or {}).items()
+    }
     selected = {
         place: _select(
             frames.isel(time=at),
             drawn.isel(time=at),
+            {label: part.isel(time=at) for label, part in extra.items()},
             count=count,
             marks=at_position(marks, place, among=list(places)),
             since=zero,
@@ -106,7 +119,7 @@ def spectra(
             upper.set_title(plain(shorten(place, 40)), loc="left", fontweight="bold")
             _legend(legend, upper, columns=LEGEND_COLUMNS[min(len(panels), COLUMNS)])
         if norm is not None:
-            both = [axes for upper, lower, _ in panels for axes in (upper, lower)]
+            both = [axes for upper, lower, _ in panels for axes in (upper, *lower)]
             mappable = ScalarMappable(norm, on_white())
             shown.colorbar(mappable, ax=both, label="Voltage (V)", pad=0.015, aspect=35)
     return shown
@@ -115,6 +128,7 @@ def spectra(
 def _select(
     frames: xr.Dataset,
     signal: xr.DataArray,
+    below: Mapping[str, xr.DataArray],
     *,
     count: int,
     marks: Sequence[Mark],
@@ -133,9 +147,12 @@ def _select(
             begun.setdefault(at, []).append(mark.number)
     chosen = np.union1d(spread(usable, count), np.array(list(begun), np.int64))
     values = signal.isel(time=chosen).values
+    values = np.abs(values) if np.iscomplexobj(values) else values.astype(np.float64)
+    extra = {label: part.isel(time=chosen).values for label, part in below.items()}
     state = _on_time(frames, "state", STATES["unknown"])
     return _Selected(
-        values=np.abs(values) if np.iscomplexobj(values) else values.astype(np.float64),
+        values=values,
+        below=extra or {DIFFERENCE: values - values[0]},
         hours=time[chosen],
         voltage=voltage[chosen],
         reduction=np.isin(state[chosen], REDUCTION),
@@ -168,36 +185,47 @@ def _told(norm: Normalize | None, zero: np.datetime64, *, events: bool) -> str:
 
 def _panels(
     selected: Sequence[_Selected], lines: Sequence[str]
-) -> tuple[Figure, list[tuple[Axes, Axes, Axes]]]:
+) -> tuple[Figure, list[tuple[Axes, list[Axes], Axes]]]:
     columns = min(len(selected), COLUMNS)
     bands = [selected[i : i + columns] for i in range(0, len(selected), columns)]
+    count = len(selected[0].below)
     heights: list[float] = []
     for band in bands:
         entries = max(part.hours.size for part in band)
         rows = -(-entries // LEGEND_COLUMNS[columns])
-        heights += [HEIGHTS["spectra"], HEIGHTS["difference"], 0.15 * rows + 0.12]
+        heights += [HEIGHTS["spectra"], *[HEIGHTS["below"]] * count, 0.15 * rows + 0.12]
     heights.append(LINE * len(lines))
     shown = figure(height=sum(heights) + 0.5 * len(bands) + 0.2)
     grid = shown.add_gridspec(len(heights), columns, height_ratios=heights)
     footnote(shown.add_subplot(grid[-1, :]), lines)
-    panels: list[tuple[Axes, Axes, Axes]] = []
+    panels: list[tuple[Axes, list[Axes], Axes]] = []
     for index in range(len(selected)):
-        row, column = 3 * (index // columns), index % columns
+        row, column = (count + 2) * (index // columns), index % columns
         upper = shown.add_subplot(grid[row, column])
-        lower = shown.add_subplot(grid[row + 1, column], sharex=upper)
-        upper.tick_params(labelbottom=False)
-        legend = shown.add_subplot(grid[row + 2, column])
+        lower = [
+            shown.add_subplot(grid[row + 1 + number, column], sharex=upper)
+            for number in range(count)
+        ]
+        for axes in [upper, *lower[:-1]]:
+            axes.tick_params(labelbottom=False)
+        legend = shown.add_subplot(grid[row + 1 + count, column])
         legend.set_axis_off()
         panels.append((upper, lower, legend))
     return shown, panels
 
 
 def _draw(
-    upper: Axes, lower: Axes, part: _Selected, signal: xr.DataArray, norm: Normalize | None
+    upper: Axes,
+    lower: Sequence[Axes],
+    part: _Selected,
+    signal: xr.DataArray,
+    norm: Normalize | None,
 ) -> None:
     axis = str(signal.dims[1])
     x = signal[axis].values
-    lower.axhline(0, color="#B0B0B0", linewidth=0.6, zorder=0)
+    for axes, label in zip(lower, part.below, strict=True):
+        axes.axhline(0, color="#B0B0B0", linewidth=0.6, zorder=0)
+        axes.set_ylabel(label)
     for index, values in enumerate(part.values):
         covered = norm is not None and np.isfinite(part.voltage[index])
         event = part.events[index]
@@ -208,13 +236,13 @@ def _draw(
         }
         label = f"{part.hours[index]:.2f}" + (f" ({event})" if event else "")
         upper.plot(x, values, label=label, **look)
-        lower.plot(x, values - part.values[0], **look)
+        for axes, below in zip(lower, part.below.values(), strict=True):
+            axes.plot(x, below[index], **look)
     if axis == "frequency":
         upper.set_xscale("log")
     upper.margins(x=0)
     upper.set_ylabel(label_of(signal))
-    lower.set_ylabel("Difference\nto the first")
-    lower.set_xlabel(named(axis, units=str(signal[axis].attrs.get("units", "1"))))
+    lower[-1].set_xlabel(named(axis, units=str(signal[axis].attrs.get("units", "1"))))
 
 
 def _legend(axes: Axes, upper: Axes, *, columns: int) -> None:

@@ -1,0 +1,116 @@
+"""Fractions of species stacked over time, under the voltage of the cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from operando.detect.event import Event
+from operando.errors import RequestError
+from operando.model import parts_of, positions
+from operando.plots.cell import draw_voltage
+from operando.plots.heatmap import time_limits
+from operando.plots.marks import at_position, draw_marks, key, marks_of
+from operando.plots.points import MOST_BARS
+from operando.plots.series import Series, counted, series_of
+from operando.plots.style import LINE, figure, footnote, look, plain, shorten, wrap
+from operando.plots.timeline import Array, cell_edges, since_label, titled
+
+COLOURS = ("#B8C4CE", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#000000")
+"""Of the components in their order; told apart by colour-blind readers."""
+HEIGHTS = {"voltage": 1.1, "fractions": 1.9}
+
+
+def fractions(
+    numbers: xr.Dataset, electrochemistry: xr.Dataset, *, events: Sequence[Event] = ()
+) -> Figure:
+    """Draw the fraction of every component of every frame, stacked, under the voltage.
+
+    One panel a position. A frame is as wide as its exposure and half the dead time around it; gaps
+    stay blank, and so do frames whose fit should not be believed. Bars: one sigma of the upper
+    edge of each component, all those below it included as if they were one.
+
+    Raises
+    ------
+    RequestError
+        The numbers are not those of `fractions`.
+    """
+    if "fraction" not in numbers or numbers["fraction"].dims != ("time", "component"):
+        raise RequestError("numbers: no 'fraction' on time and component; expected fractions")
+    since = electrochemistry["time"].values[0]
+    places = positions(numbers)
+    marks = marks_of(events, since=since)
+    components = [str(name) for name in numbers["component"].values]
+    stacks = {
+        place: [
+            series_of(part, "fraction", since)
+            for _, part in parts_of(numbers.isel(time=at), "fraction")
+        ]
+        for place, at in places.items()
+    }
+    with look():
+        told = [counted(place, stack[0]) for place, stack in stacks.items()]
+        lines = wrap([*told, *key(marks)])
+        shown, cell, panels = _panels(len(places), lines)
+        cell.set_xlim(*time_limits(numbers, electrochemistry, since=since))
+        draw_voltage(cell, electrochemistry, since=since)
+        draw_marks(cell, marks)
+        for axes, (place, stack) in zip(panels, stacks.items(), strict=True):
+            _draw_stack(axes, stack, components)
+            draw_marks(axes, at_position(marks, place, among=list(places)), numbers=False)
+            axes.set_ylabel(titled(place, "Fraction"))
+        panels[-1].set_xlabel(since_label(since))
+        panels[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
+    return shown
+
+
+def _panels(count: int, lines: Sequence[str]) -> tuple[Figure, Axes, list[Axes]]:
+    heights = [HEIGHTS["voltage"], *[HEIGHTS["fractions"]] * count, LINE * len(lines)]
+    shown = figure(height=sum(heights) + 0.5)
+    grid = shown.add_gridspec(len(heights), 1, height_ratios=heights)
+    cell = shown.add_subplot(grid[0])
+    panels = [shown.add_subplot(grid[row + 1], sharex=cell) for row in range(count)]
+    for axes in [cell, *panels[:-1]]:
+        axes.tick_params(labelbottom=False)
+    footnote(shown.add_subplot(grid[-1]), lines)
+    return shown, cell, panels
+
+
+def _draw_stack(axes: Axes, stack: Sequence[Series], components: Sequence[str]) -> None:
+    when = stack[0].when
+    left, right = cell_edges(when)
+    believed = np.logical_and.reduce([series.believed for series in stack])
+    zero = np.zeros(believed.size)
+    values = [np.where(believed, series.value, np.nan) for series in stack]
+    tops = [zero, *np.cumsum(values, axis=0)]
+    for number, (below, above) in enumerate(pairwise(tops)):
+        colour = COLOURS[number % len(COLOURS)]
+        x, low, high = _steps(left, right, below, above)
+        axes.fill_between(
+            x,
+            low,
+            high,
+            color=colour,
+            linewidth=0,
+            label=plain(shorten(components[number], 24)),
+            rasterized=True,
+        )
+        if number < len(components) - 1 and zero.size <= MOST_BARS:
+            sigma = stack[number].sigma
+            axes.errorbar(when.mid, above, yerr=sigma, fmt="none", ecolor="#202020", elinewidth=0.7)
+    axes.set_ylim(0, 1.0 if np.nanmax(tops[-1], initial=1.0) <= 1.001 else None)
+
+
+def _steps(left: Array, right: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
+    """Return the outline of boxes from left to right, interrupted after each."""
+    x = np.stack([left, right, right], axis=1).ravel()
+    outline = [np.stack([side, side, np.full(side.size, np.nan)], axis=1) for side in (low, high)]
+    joined = np.append(np.isclose(right[:-1], left[1:]), False)
+    for side, values in zip(outline, (low, high), strict=True):
+        side[joined, 2] = values[joined]
+    return x, outline[0].ravel(), outline[1].ravel()
