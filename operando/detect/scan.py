@@ -9,6 +9,11 @@ from scipy.signal import lfilter
 CORRELATION_LIMIT = 0.8
 """Largest lag-1 correlation that still counts as noise."""
 
+EARLY = 1 / 5
+"""Part of a creep that counts as its beginning."""
+FINE = 0.25
+"""Rows between the feet that are tried."""
+
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
@@ -156,8 +161,9 @@ class Scan:
         if clear < latest:
             # A creep: the most likely step stands half-way up, long after the change was plain,
             # and the first frames of it still look like the reference.
-            start = latest = clear
-            earliest = min(earliest, self._foot(residuals, clear) + 1)
+            foot, first, last = self._foot(residuals, clear, stop)
+            latest = min(max(last, foot), clear)
+            start, earliest = min(foot, clear), first
         return start, stop, min(earliest, latest), latest
 
     def _clear(self, residuals: Array, stop: int, sign: float) -> int:
@@ -168,14 +174,29 @@ class Scan:
         near = np.flatnonzero(~off[self.reference : stop])
         return int(self.reference + (near[-1] + 1 if near.size else 0))
 
-    def _foot(self, residuals: Array, clear: int) -> int:
-        """Return the last row before a straight line through the first clear frames meets zero."""
-        rows = np.arange(clear, min(clear + self.minimum, residuals.shape[1]))
-        departure = (residuals[0] / self.weight)[rows]
-        if rows.size < 2 or (slope := np.polyfit(rows, departure, 1)[0]) * departure[0] <= 0:
-            return clear
-        foot = rows[0] - departure[0] / slope
-        return int(np.clip(np.floor(foot), self.reference, clear))
+    def _foot(self, residuals: Array, clear: int, stop: int) -> tuple[int, int, int]:
+        """Return the row in which a creep begins, and the first and last that are as likely.
+
+        The most likely foot of a straight line fitted to all rows up to where the departure has
+        come to `EARLY` of its last value (a creep levels off, its beginning is straight), with the
+        rows before the foot at the reference; the interval holds all feet within 3.84 of twice the
+        log-likelihood.
+        """
+        departure = residuals[0] / self.weight
+        final = abs(float(departure[max(clear, stop - self.minimum) : stop].mean()))
+        grown = np.flatnonzero(np.abs(departure[clear:stop]) > EARLY * final)
+        end = clear + max(int(grown[0]) if grown.size else 0, self.minimum)
+        rows = np.arange(self.reference, min(end, stop))
+        feet = np.arange(self.reference - 1.0, clear, FINE)
+        ramps = np.maximum(rows - feet[:, None], 0.0) * self.weight[rows]
+        [scatter], _ = self.noise(residuals)
+        seen = residuals[0][rows]
+        gain = (ramps @ seen) ** 2 / np.square(ramps).sum(axis=1) / scatter**2
+        likely = feet[gain >= gain.max() - 3.84]
+        found = (feet[gain.argmax()], likely[0], likely[-1])
+        # Change shows in the first row after its foot.
+        foot, first, last = (int(np.floor(one)) + 1 for one in found)
+        return foot, max(first, self.reference), last
 
     def _gain(self, value: Array, starts: Rows, stops: Rows) -> Array:
         """Return twice the log-likelihood that a step in each window adds to a fit of all rows."""
