@@ -19,6 +19,7 @@ import xarray as xr
 import operando
 from operando.model import TECHNIQUES, axes_of, signal_of
 from operando.reading import formats
+from operando.reading.registry import claims
 from operando_readers._reader import File, FormatError
 
 HERE = Path(__file__).parent
@@ -88,6 +89,14 @@ def test_contract(reader: str, entry: dict[str, Any]) -> None:
     if not file.path.is_dir() and reader not in BY_REQUEST:
         assert formats()[reader].sniff(file.read_bytes(1 << 16), file.name)
     _assert_raw_contract(_raw(reader, file, entry), lazily=True)
+
+
+@pytest.mark.parametrize(("reader", "entry"), CASES)
+def test_recognised_without_being_told(reader: str, entry: dict[str, Any]) -> None:
+    file = _file(entry)
+    if reader in BY_REQUEST or file.path.is_dir():
+        pytest.skip("files of this format are read when they are asked for")
+    assert claims(file, technique=formats()[reader].technique) == [reader]
 
 
 @pytest.mark.parametrize(("reader", "entry"), CASES)

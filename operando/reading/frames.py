@@ -36,8 +36,8 @@ Array = npt.NDArray[np.float64]
 
 
 VOLTS = {"units": "V", "long_name": "potential of the cell as the beamline read it"}
-CONSUMED = ("elapsed", "exposure")
-"""Numbers of a frame that become its times; all others a reader tells of it ride along."""
+CONSUMED = ("elapsed", "exposure", "regridded")
+"""Numbers of a frame that become its times and flags; all others a reader tells ride along."""
 
 
 @dataclass
@@ -53,6 +53,8 @@ class _Seen:
     position: npt.NDArray[np.str_] | None = None
     told: dict[str, xr.Variable] = field(default_factory=dict)
     """Numbers of each frame: stage positions, the beamline's own reading of the potential ..."""
+    regridded: npt.NDArray[np.bool_] | None = None
+    """Which frames the reader itself brought onto one axis."""
     version: tuple[int, int] = (0, 0)
     lazy: xr.Dataset | None = None
     template: xr.Dataset | None = None
@@ -146,6 +148,8 @@ def _scan(
         problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['truncated']}"})
     if "position" in dataset.coords:
         item.position = dataset["position"].values.astype(str)
+    if "regridded" in dataset.coords:
+        item.regridded = dataset["regridded"].values != 0
     item.told = {
         str(name): variable
         for name, variable in dataset.variables.items()
@@ -248,6 +252,8 @@ def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
     own = item.axes[axis]
     if item.truncated:
         flag |= FRAME_FLAGS["truncated"]
+    if item.regridded is not None:
+        flag |= np.where(item.regridded, FRAME_FLAGS["regridded"], 0).astype(np.int32)
     if axis != SCATTERED and not same_grid(own, grid):
         flag |= FRAME_FLAGS["regridded"]
         # An axis that stops early is a file that was cut; a jittering encoder is not.
