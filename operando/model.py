@@ -156,17 +156,17 @@ def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, npt.NDArray[np.int
     return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
 
 
-PARTS = ("line", "arc")
+PARTS = ("line", "arc", "component")
 """Dimensions, after time, of an observable that has several numbers a frame."""
 
 
 def parts_of(dataset: xr.Dataset, name: str) -> list[tuple[str, xr.Dataset]]:
-    """Return label and dataset of each line or arc of a number; one part "" where it has none."""
+    """Return label and dataset of each line, arc or component; one part "" where it has none."""
     several = [dim for dim in PARTS if dim in dataset[name].dims]
     if not several:
         return [("", dataset)]
     [dim] = several
-    prefix = "" if dim == "line" else f"{dim} "
+    prefix = "arc " if dim == "arc" else ""
     labels = [f"{prefix}{label}" for label in dataset[dim].values]
     parts = []
     for at, label in enumerate(labels):

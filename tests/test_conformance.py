@@ -42,6 +42,13 @@ def _found() -> Iterator[Any]:
 
 
 CASES = list(_found())
+RECOGNISED = [
+    case
+    for case in CASES
+    if case.values[0] not in BY_REQUEST
+    and (case.values[0] != "tiff_volume" or "." in case.values[1]["path"].rpartition("/")[2])
+]
+"""Files of formats that say what they are; a folder of slices has no head to look at."""
 
 
 def _file(entry: dict[str, Any]) -> File:
@@ -91,12 +98,9 @@ def test_contract(reader: str, entry: dict[str, Any]) -> None:
     _assert_raw_contract(_raw(reader, file, entry), lazily=True)
 
 
-@pytest.mark.parametrize(("reader", "entry"), CASES)
+@pytest.mark.parametrize(("reader", "entry"), RECOGNISED)
 def test_recognised_without_being_told(reader: str, entry: dict[str, Any]) -> None:
-    file = _file(entry)
-    if reader in BY_REQUEST or file.path.is_dir():
-        pytest.skip("files of this format are read when they are asked for")
-    assert claims(file, technique=formats()[reader].technique) == [reader]
+    assert claims(_file(entry), technique=formats()[reader].technique) == [reader]
 
 
 @pytest.mark.parametrize(("reader", "entry"), CASES)

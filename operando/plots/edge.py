@@ -95,6 +95,8 @@ def edge(
             _draw_sigmas(row, parts[place], one)
         if comparable(list(series.values())):
             share_limits([row.shift for row in rows])
+        handles, labels = rows[0].sigma.get_legend_handles_labels()
+        rows[0].legend.legend(handles, labels, loc="center left", title="Parts of sigma", ncols=2)
         draw_voltage(cell, electrochemistry, since=since)
         draw_marks(cell, marks, numbers=len(places) > 1)
         cell.set_xlabel(since_label(since))
@@ -129,7 +131,8 @@ def _panels(count: int, lines: Sequence[str]) -> tuple[Figure, list[_Row], Axes,
             legend=shown.add_subplot(grid[at + 1, 1:]),
         )
         for axes in (row.voltage, row.charge):
-            axes.tick_params(labelleft=False)
+            axes.tick_params(labelleft=False, labelbottom=at == 2 * (count - 1))
+        row.legend.set_axis_off()
         for axes in (row.shift, row.sigma):
             axes.tick_params(labelbottom=False)
         rows.append(row)
@@ -152,6 +155,3 @@ def _draw_sigmas(row: _Row, numbers: xr.Dataset, series: Series) -> None:
         )
     row.sigma.set_yscale("log")
     row.sigma.set_ylabel("Sigma (eV)")
-    row.legend.set_axis_off()
-    handles, labels = row.sigma.get_legend_handles_labels()
-    row.legend.legend(handles, labels, loc="center left", title="Parts of the sigma", ncols=2)

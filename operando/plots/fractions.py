@@ -24,6 +24,8 @@ from operando.plots.timeline import Array, cell_edges, since_label, titled
 COLOURS = ("#B8C4CE", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#000000")
 """Of the components in their order; told apart by colour-blind readers."""
 HEIGHTS = {"voltage": 1.1, "fractions": 1.9}
+SMALL = 0.4
+"""When all but the largest component stay below this, the axis ends above them."""
 
 
 def fractions(
@@ -31,7 +33,8 @@ def fractions(
 ) -> Figure:
     """Draw the fraction of every component of every frame, stacked, under the voltage.
 
-    One panel a position. A frame is as wide as its exposure and half the dead time around it; gaps
+    One panel a position, the most abundant component on top; when the others are few, the axis ends
+    above them, and a line below says so. A frame is as wide as its exposure and half the dead time around it; gaps
     stay blank, and so do frames whose fit should not be believed. Bars: one sigma of the upper
     edge of each component, all those below it included as if they were one.
 
@@ -45,7 +48,10 @@ def fractions(
     since = electrochemistry["time"].values[0]
     places = positions(numbers)
     marks = marks_of(events, since=since)
+    abundance = numbers["fraction"].mean("time").values
+    numbers = numbers.isel(component=np.argsort(abundance, kind="stable"))
     components = [str(name) for name in numbers["component"].values]
+    few = _most(numbers) < SMALL and len(components) > 1
     stacks = {
         place: [
             series_of(part, "fraction", since)
@@ -55,13 +61,15 @@ def fractions(
     }
     with look():
         told = [counted(place, stack[0]) for place, stack in stacks.items()]
-        lines = wrap([*told, *key(marks)])
+        cut = [f"The axis is cut: all the rest up to 1 is {plain(components[-1])}."] if few else []
+        lines = wrap([*cut, *told, *key(marks)])
         shown, cell, panels = _panels(len(places), lines)
         cell.set_xlim(*time_limits(numbers, electrochemistry, since=since))
         draw_voltage(cell, electrochemistry, since=since)
         draw_marks(cell, marks)
         for axes, (place, stack) in zip(panels, stacks.items(), strict=True):
             _draw_stack(axes, stack, components)
+            axes.set_ylim(0, 1.25 * max(_most(numbers), 1e-3) if few else _top(stack))
             draw_marks(axes, at_position(marks, place, among=list(places)), numbers=False)
             axes.set_ylabel(titled(place, "Fraction"))
         panels[-1].set_xlabel(since_label(since))
@@ -103,7 +111,18 @@ def _draw_stack(axes: Axes, stack: Sequence[Series], components: Sequence[str]) 
         if number < len(components) - 1 and zero.size <= MOST_BARS:
             sigma = stack[number].sigma
             axes.errorbar(when.mid, above, yerr=sigma, fmt="none", ecolor="#202020", elinewidth=0.7)
-    axes.set_ylim(0, 1.0 if np.nanmax(tops[-1], initial=1.0) <= 1.001 else None)
+
+
+def _most(numbers: xr.Dataset) -> float:
+    """Return the largest sum of all components but the most abundant, in a frame."""
+    minor = numbers["fraction"].values[:, :-1].sum(axis=1)
+    return float(np.nanmax(minor, initial=0.0))
+
+
+def _top(stack: Sequence[Series]) -> float:
+    """Return the end of the axis: 1, or more where fractions need not add up to it."""
+    total = np.sum([series.value[series.believed] for series in stack], axis=0)
+    return max(1.0, float(np.nanmax(total, initial=0.0)) if total.size else 1.0)
 
 
 def _steps(left: Array, right: Array, low: Array, high: Array) -> tuple[Array, Array, Array]:
