@@ -34,9 +34,9 @@ def fractions(
     """Draw the fraction of every component of every frame, stacked, under the voltage.
 
     One panel a position, the most abundant component on top; when the others are few, the axis ends
-    above them, and a line below says so. A frame is as wide as its exposure and half the dead time around it; gaps
-    stay blank, and so do frames whose fit should not be believed. Bars: one sigma of the upper
-    edge of each component, all those below it included as if they were one.
+    above them, and a line below says so. A frame is as wide as its exposure and half the dead time
+    around it; gaps stay blank, and so do frames whose fit should not be believed. Bars on the upper
+    edge of a component are one sigma of that component.
 
     Raises
     ------
