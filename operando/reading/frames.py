@@ -385,11 +385,20 @@ def _common_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_mixtures(templates: Sequence[xr.Dataset]) -> None:
-    """Refuse to stack what was not measured alike: another element, edge or wavelength."""
+    """Refuse to stack what was not measured alike: another element, edge, wavelength or mode."""
     for key in ("element", "edge", "wavelength_angstrom", "laser_wavelength_nm"):
         values = {template.attrs[key] for template in templates if key in template.attrs}
         if len(values) > 1:
             raise ContractError(f"{key}: the files say {sorted(values)}; read them one by one")
+    modes = {
+        str(template["mu"].attrs["mode"])
+        for template in templates
+        if "mu" in template and "mode" in template["mu"].attrs
+    }
+    if len(modes) > 1:
+        raise ContractError(
+            f"mu: {sorted(modes)} in one series; choose by the options i0, i1 and fluorescence"
+        )
 
 
 def _attributes(template: xr.Dataset) -> dict[str, Any]:
