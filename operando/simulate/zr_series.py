@@ -24,6 +24,8 @@ PERIOD_S = 255.0
 SCANS = 264
 """Of both spots in turn: they span the whole schedule of the cell."""
 STEP = 0.8
+JITTER_EV = 0.02
+"""Of the energy from scan to scan, as real quick monochromators have it."""
 DAMPING = 0.03
 """Part of the white line that beam damage has taken from a spot by the end."""
 
@@ -59,7 +61,7 @@ def zr_series(
     noise
         White, of a point of either channel, in edge steps.
     drift_ev
-        The energy wanders within plus and minus this, as slow waves.
+        The energy wanders slowly within plus and minus this, besides `JITTER_EV`.
     damping
         See `DAMPING`; the same at both spots.
     """
@@ -70,7 +72,7 @@ def zr_series(
     passed = CELL.passed_mah(middle)
     fraction = np.where(spot == 0, [metal_fraction(float(charge)) for charge in passed], 0.0)
     dose = np.asarray((np.arange(SCANS) // len(SPOTS) + 0.5) / (SCANS / len(SPOTS)), np.float64)
-    drift = drift_ev * _waves(bits, middle / middle[-1])
+    drift = drift_ev * _wander(bits, SCANS) + JITTER_EV * normal(bits, SCANS)
     shifted = ENERGY[None] - drift[:, None]
     normalised = (1 - fraction)[:, None] * _damaged(shifted, damping * dose)
     normalised += fraction[:, None] * metal(shifted)
@@ -103,12 +105,11 @@ def _damaged(energy: Array, part: Array) -> Array:
     return pristine(energy) + part[:, None] * damage(energy)
 
 
-def _waves(bits: np.random.PCG64, along: Array) -> Array:
-    """Return a smooth wander, at most 1 in size, from three slow waves of random phase."""
-    phases = np.pi * normal(bits, 3)
-    waves = [np.sin(2 * np.pi * k * along + phase) / k for k, phase in enumerate(phases, start=1)]
-    wander: Array = np.sum(waves, axis=0)
-    return np.asarray(wander / np.abs(wander).max())
+def _wander(bits: np.random.PCG64, count: int) -> Array:
+    """Return a wander between -1 and 1 whose slope is a random walk, as when a hutch warms up."""
+    walk = np.cumsum(np.cumsum(normal(bits, count)))
+    walk -= np.linspace(walk[0], walk[-1], count)
+    return np.asarray(walk / np.abs(walk).max())
 
 
 def _stamps(seconds: Array) -> npt.NDArray[np.datetime64]:
