@@ -146,6 +146,8 @@ def _scan(
     if dataset.attrs.get("truncated"):
         item.truncated = True
         problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['truncated']}"})
+    if dataset.attrs.get("doubts"):
+        problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['doubts']}"})
     if "position" in dataset.coords:
         item.position = dataset["position"].values.astype(str)
     if "regridded" in dataset.coords:
