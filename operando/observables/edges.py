@@ -1,48 +1,56 @@
-"""Where an absorption edge is, how high its step and white line are, and how sure that is."""
+"""Where an absorption edge is, how far it moved, and how sure that is."""
 
 from __future__ import annotations
 
-from functools import partial
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from operando.corrections.normalisation import Normalised, normalise
+from operando import arguments
 from operando.errors import RequestError
 from operando.model import flag_attributes
+from operando.observables.edge_blocks import baselines, corrections, judged, measured, places_of
+from operando.observables.edge_flags import ASSESSMENT as ASSESSMENT
+from operando.observables.edge_flags import CAUTIONS as CAUTIONS
+from operando.observables.edge_frames import ROOM, Measurement
+from operando.observables.edge_plan import plan_edges
+from operando.observables.edge_series import OUTCOMES
 
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 Range = tuple[float, float]
 
-ASSESSMENT: dict[str, int] = {
-    "no_crossing": 1,
-    "preedge_above_level": 2,
-    "short_range": 4,
-    "negative_step": 8,
-    "nonfinite": 16,
-    "partial_scan": 32,
+METHODS = ("integral", "half", "matched")
+ABOUT = {
+    "edge_energy": ("eV", "edge energy"),
+    "edge_shift": ("eV", "edge shift, negative to lower energy: reduction"),
+    "edge_sigma_stat": ("eV", "part of edge_shift_sigma: noise of frame and baseline"),
+    "edge_sigma_drift": ("eV", "part of edge_shift_sigma: drift of the energy scale"),
+    "edge_sigma_norm": ("eV", "part of edge_shift_sigma: choice of normalisation ranges"),
+    "edge_step": ("1", "edge step"),
+    "step_change": ("1", "edge step relative to that of the baseline, less one"),
+    "white_line": ("1", "white line, normalised"),
+    "rigid_chi2": ("1", "reduced chi-square of the baseline, shifted and scaled"),
 }
-"""Why an edge should not be believed; 0 is success.
-
-`no_crossing`: the spectrum does not rise through the level, or through the band of the integral.
-`preedge_above_level`: something before the edge is above the level too, so that half-height may
-have followed the wrong feature. `short_range`: the data do not span a whole normalisation range.
-`nonfinite`: NaN inside what is used. `partial_scan`: NaN to one end of the scan reach into it.
-"""
-
-NUMBERS = ("edge_energy_half", "edge_energy_integral", "white_line", "edge_step")
-"""Each with its sigma; the last only where the step is found here."""
+"""Units and meaning; those among `OUTCOMES` with a sigma have one."""
+SIGN = "negative: to lower energy, reduction"
+ENSEMBLE = (
+    "standard deviation over 3 x 3 ranges: pre as given, without its first, or its last third; "
+    "post as given, from 2/3 of its start on, or from 3/2 of it on without its last quarter"
+)
+NOT_TESTED = "not tested: the frames carry no net_capacity; align them with the electrochemistry"
 
 
 def track_edge(
     mu: xr.DataArray,
     *,
+    method: str = "integral",
     e0: float,
     pre: Range | None,
     post: Range | None,
     degree: int = 2,
+    baseline: int | slice | xr.DataArray = 3,
+    reference: xr.DataArray | None = None,
     sigma: float | xr.DataArray | None = None,
     level: float = 0.5,
     band: Range = (0.15, 1.0),
@@ -50,28 +58,37 @@ def track_edge(
 ) -> xr.Dataset:
     """Follow an absorption edge through a series of spectra, below the step of the grid.
 
-    `edge_energy_half` is where normalised absorption last rises through `level` before its
-    maximum in the window, by linear interpolation. `edge_energy_integral` is the mean energy
-    over absorption from m1 to m2 = `band`,
+    `half`: where normalised absorption last rises through `level` in the window, by linear
+    interpolation. `integral`: the mean energy over absorption from m1 to m2 = `band`,
 
         E = 1/(m2 - m1) int_{m1}^{m2} E dm = E2 - 1/(m2 - m1) int_{E1}^{E2} (m(E) - m1) dE,
 
     between the crossings E1 and E2 of m1 and m2 around half-height (Capehart et al., Appl. Phys.
-    Lett. 38 (1981) 640; Dau et al., Anal. Bioanal. Chem. 376 (2003) 562): less noisy, and the
-    default for trends of valence. Lower energy means reduction.
-
-    Every number is a sum over the points of `mu` with weights known to first order, those of the
-    normalisation included, so sigma = sqrt(sum weight_i^2 sigma_i^2): for half-height
-    sigma sqrt((1 - t)^2 + t^2) / slope, and what line and step add to it.
+    Lett. 38 (1981) 640; Dau et al., Anal. Bioanal. Chem. 376 (2003) 562): several times less noisy
+    and the closest to linear in a mixture, for trends of valence. `matched`: the rigid shift of
+    the baseline that fits best, scaled (`operando.corrections.matched_shift`), on top of the
+    integral of the baseline: the least noisy, insensitive to the step, for small shifts of a shape
+    that stays (`rigid_chi2` tells). The derivative is not offered: its maximum jumps between
+    features of the edge.
 
     Parameters
     ----------
     mu
-        Absorption on (time, energy), numpy or dask; energy in eV, ascending.
+        Absorption on (time, energy), numpy or dask; energy in eV, ascending. Series of several
+        `position`s are each compared with their own baseline. Coordinates on time that count:
+        `energy_correction` and its sigma (energies corrected before), `glitches` (interpolated
+        points), and for the test of dose `net_capacity` with `exposure` or the ends of the frames.
     e0
         Fixed energy of normalisation in eV; `window` is relative to it.
     pre, post, degree
         See `operando.corrections.normalisation.normalise`; both None for normalised spectra.
+    baseline
+        What `edge_shift` is against: the mean of so many leading frames of each position, of the
+        frames of each position that a slice selects, or a spectrum on the same energies, of the
+        same kind as `mu`. Frames that cannot be believed are left out of it.
+    reference
+        Absorption of the reference foil, of the same element, on the times of `mu`: its drift
+        (`operando.corrections.energy_drift`) is subtracted. Frames without it become NaN.
     sigma
         Of `mu`: one number, or on time, energy or both. When None, white noise estimated for
         each spectrum (`white_noise`) beyond the edge; spectra smoothed or rebinned to
@@ -82,296 +99,142 @@ def track_edge(
     Returns
     -------
     Dataset
-        On time, with `mu`'s coordinates: the two energies, `white_line` (maximum of normalised
-        absorption in the window), `edge_step` unless already normalised, each with `_sigma`, and
-        `assessment`. Sigma is statistical: drift of the monochromator, and the choice of ranges
-        (a step 1 % wrong moves half-height by some 0.05 eV), are not in it.
+        On time, with `mu`'s coordinates, as lazy as `mu` (a reference is measured at once).
+
+        - `edge_energy` (eV, corrected) and `edge_shift` (eV, against the baseline; negative: to
+          lower energy, reduction), both with `_sigma`, total.
+        - The three parts of `edge_shift_sigma`. `edge_sigma_stat`: every number is a sum over the
+          points of `mu` with weights known to first order, those of the normalisation included, so
+          sqrt(sum weight_i^2 sigma_i^2) (half-height: sigma sqrt((1 - t)^2 + t^2) / slope, and what
+          line and step add); the baseline's noise is in it. `edge_sigma_drift`: that of
+          `energy_correction`; without a reference 0.04 eV a scan and a random walk of 0.4 eV in
+          64 h, both against the baseline. `edge_sigma_norm`: standard deviation of the shift over
+          nine choices of ranges (attrs: `ensemble`), so that what all frames share cancels; NaN,
+          and not in the total, for spectra normalised before.
+        - `energy_correction` (eV, subtracted), `edge_step` with sigma and `step_change` (not for
+          spectra normalised before), `white_line` (maximum in the window) with sigma, `rigid_chi2`.
+        - `assessment`: bits of `ASSESSMENT`; those in its attribute `cautions` do not forbid use.
 
     Raises
     ------
     RequestError
-        No energy axis, a range without enough points, only one of `pre` and `post`, a level
-        outside the band.
+        No energy axis in eV, a range without enough points, only one of `pre` and `post`, a level
+        outside the band, a baseline on other energies, a reference at other times or for spectra
+        that were corrected before.
 
     Notes
     -----
-    Half-height fails on edges whose pre-edge peak comes near the level (Cr6+, V5+, Ti4+): see
-    `preedge_above_level`. The white line is biased upwards by about a sigma, as a maximum is.
+    Sigma of `edge_energy` takes the calibration of the axis for granted. The errors that drift and
+    normalisation make are alike in neighbouring frames: a mean over many frames does not remove
+    them. Half-height and integral fail on edges whose pre-edge peak comes near the level (Cr6+,
+    V5+, Ti4+): see `preedge_above_level`. Half-height is biased by up to 2 % of the grid step,
+    which should be well below the width of the edge. Where spectra were rebinned finely the noise
+    comes out too small, and `rigid_chi2` is large for a small misfit. The white line is biased
+    upwards by about a sigma, as a maximum is.
     """
-    _check(mu, e0=e0, pre=pre, post=post, level=level, band=band, window=window)
-    arguments, core = [mu], [["energy"]]
-    if sigma is not None:
-        spread = xr.DataArray(sigma)
-        core.append(["energy"] if "energy" in spread.dims else ["every_energy"])
-        arguments.append(
-            spread if core[1] == ["energy"] else spread.expand_dims("every_energy", -1)
-        )
-    kernel = partial(
-        measure_edge,
-        energy=mu["energy"].values.astype(float),
+    _check(mu, method=method, e0=e0, pre=pre, post=post, level=level, band=band)
+    limits = arguments.pair("window", window, "lowest and highest energy in eV, relative to e0")
+    energy = mu["energy"].values.astype(float)
+    plan = plan_edges(
+        energy,
         e0=e0,
         ranges=None if pre is None or post is None else (pre, post),
         degree=degree,
         level=level,
         band=band,
-        window=window,
+        window=limits,
     )
-    # Only the data: `DataArray.chunk` would make the coordinates on time lazy, too.
-    whole = [
-        a.copy(data=a.data.rechunk({a.get_axis_num("energy"): -1}))
-        if a.chunks and "energy" in a.dims
-        else a
-        for a in arguments
-    ]
-    count = 2 * len(NUMBERS)
-    outputs = xr.apply_ufunc(
-        kernel,
-        *whole,
-        input_core_dims=core,
-        output_core_dims=[[]] * (count + 1),
-        output_dtypes=[np.float64] * count + [np.int32],
-        dask="parallelized",
-    )
-    parameters = {"e0": e0, "level": level, "band": band, "window": window, "signal": str(mu.name)}
+    # Shapes are compared in the window, with room for a shift at both ends.
+    compared = max(e0 + limits[0], energy[0] + ROOM), min(e0 + limits[1], energy[-1] - ROOM)
+    measurement = Measurement(plan=plan, method=method, window=compared)
+    places = places_of(mu, baseline)
+    shapes, given = baselines(mu, places, baseline, measurement)
+    numbers = measured(mu, sigma, places, shapes, measurement)
+    scale = corrections(mu, reference, (e0 + limits[0], e0 + limits[1]))
+    outcomes = judged(mu, numbers, scale, given, places, measurement)
+    parameters: dict[str, Any] = {
+        "method": method,
+        "e0": e0,
+        "window": limits,
+        "baseline": _told(baseline, len(places)),
+        "energy_scale": scale.story,
+        "sigma": "white noise of each spectrum" if sigma is None else "given",
+        "sign": SIGN,
+        "dose": "tested" if "net_capacity" in mu.coords else NOT_TESTED,
+        "signal": str(mu.name),
+        "software": f"operando {version('operando')}",
+    }
+    if method != "matched":
+        parameters |= {"level": level, "band": band}
     if pre is not None and post is not None:
-        parameters |= {"pre": pre, "post": post, "degree": degree}
-    return _labelled(outputs, normalised_here=pre is not None).assign_attrs(parameters)
+        parameters |= {"pre": pre, "post": post, "degree": degree, "ensemble": ENSEMBLE}
+    result = _labelled(outcomes, normalised_here=pre is not None)
+    if "energy_correction" not in mu.coords:
+        facts = {"units": "eV", "long_name": "what was subtracted from the energies"}
+        result["energy_correction"] = scale.correction.assign_attrs(facts)
+    return result.assign_attrs(parameters)
 
 
 def _check(
     mu: xr.DataArray,
     *,
+    method: str,
     e0: float,
     pre: Range | None,
     post: Range | None,
     level: float,
     band: Range,
-    window: Range,
 ) -> None:
-    if set(mu.dims) != {"time", "energy"} or "energy" not in mu.coords:
-        raise RequestError(f"mu: dimensions {mu.dims!r}; expected time and an energy axis in eV")
-    energy = mu["energy"].values
-    if not np.all(np.diff(energy) > 0):
+    arguments.chosen("method", method, METHODS)
+    arguments.number("e0", e0, lambda ev: ev > 0, "eV above 0")
+    if not isinstance(mu, xr.DataArray) or set(mu.dims) != {"time", "energy"}:
+        found = mu.dims if isinstance(mu, xr.DataArray) else type(mu).__name__
+        raise RequestError(f"mu: {found!r}; expected time and an energy axis in eV")
+    arguments.array("mu", mu, "time", "energy")
+    if mu["energy"].attrs.get("units", "eV") != "eV":
+        raise RequestError(
+            f"energy: in {mu['energy'].attrs['units']!r}; expected 'eV': convert values and units"
+        )
+    if not np.all(np.diff(mu["energy"].values) > 0):
         raise RequestError("energy: not ascending; sort it and merge points at the same energy")
     if (pre is None) != (post is None):
         raise RequestError(f"pre, post: {pre!r}, {post!r}; give both, or neither when normalised")
     if not band[0] < level < band[1]:
         raise RequestError(f"level: {level!r}; expected inside the band {band!r}")
-    inside = np.count_nonzero((energy >= e0 + window[0]) & (energy <= e0 + window[1]))
-    if inside < 3:
-        raise RequestError(
-            f"window {window!r}: {inside} points around e0 {e0!r}; at least 3 are needed and the "
-            f"data span {energy[0]:g}-{energy[-1]:g} eV"
-        )
 
 
-def _labelled(outputs: tuple[xr.DataArray, ...], *, normalised_here: bool) -> xr.Dataset:
-    about = {
-        "edge_energy_half": ("eV", "edge energy, half-height"),
-        "edge_energy_integral": ("eV", "edge energy, integral"),
-        "white_line": ("1", "white line, normalised"),
-        "edge_step": ("1", "edge step"),
-    }
+def _told(baseline: int | slice | xr.DataArray, places: int) -> str:
+    if isinstance(baseline, xr.DataArray):
+        return f"the spectrum {baseline.name or 'given'}"
+    each = " of each position" if places > 1 else ""
+    if isinstance(baseline, slice):
+        step = f" in steps of {baseline.step}" if baseline.step else ""
+        first, last = baseline.start or 0, "the end" if baseline.stop is None else baseline.stop
+        return f"the mean of frames {first} up to {last}{step}{each}"
+    return (
+        f"the mean of the first {baseline} frames{each}"
+        if baseline > 1
+        else f"the first frame{each}"
+    )
+
+
+def _labelled(outcomes: xr.DataArray, *, normalised_here: bool) -> xr.Dataset:
     result = {}
-    for name, value, sigma in zip(NUMBERS, outputs[0:-1:2], outputs[1:-1:2], strict=True):
-        if name == "edge_step" and not normalised_here:
+    for at, name in enumerate(OUTCOMES):
+        if name in ("edge_step", "edge_step_sigma", "step_change") and not normalised_here:
             continue
-        units, meaning = about[name]
-        facts = {"units": units, "long_name": meaning, "ancillary_variables": f"{name}_sigma"}
-        result[name] = value.assign_attrs(facts)
-        result[f"{name}_sigma"] = sigma.assign_attrs(
-            units=units, long_name=f"statistical standard deviation of the {meaning}"
-        )
-    result["assessment"] = outputs[-1].assign_attrs(flag_attributes(ASSESSMENT))
+        values = outcomes.isel(outcome=at)
+        owner = name.removesuffix("_sigma")
+        if name == "assessment":
+            facts = {**flag_attributes(ASSESSMENT), "cautions": np.int32(CAUTIONS)}
+            values = values.astype(np.int32)
+        elif name == owner:
+            units, meaning = ABOUT[name]
+            facts = {"units": units, "long_name": meaning}
+            if f"{name}_sigma" in OUTCOMES:
+                facts["ancillary_variables"] = f"{name}_sigma"
+        else:
+            units, meaning = ABOUT[owner]
+            facts = {"units": units, "long_name": f"standard deviation of the {meaning}"}
+        result[name] = values.assign_attrs(facts)
     return xr.Dataset(result)
-
-
-def measure_edge(
-    mu: Array,
-    sigma: Array | None = None,
-    *,
-    energy: Array,
-    e0: float,
-    ranges: tuple[Range, Range] | None,
-    degree: int,
-    level: float,
-    band: Range,
-    window: Range,
-) -> tuple[npt.NDArray[np.generic], ...]:
-    """Measure spectra (n, m): value and sigma of each of `NUMBERS`, then the assessment, (n,).
-
-    `sigma` broadcasts against `mu`; None estimates it. The other parameters are `track_edge`'s.
-    """
-    mu = np.asarray(mu, dtype=float)
-    seen = slice(
-        int(np.searchsorted(energy, e0 + window[0])),
-        int(np.searchsorted(energy, e0 + window[1], side="right")),
-    )
-    done = (
-        _as_it_is(mu, energy, seen)
-        if ranges is None
-        else normalise(energy, mu, e0=e0, pre=ranges[0], post=ranges[1], degree=degree)
-    )
-    if sigma is None:
-        noise = white_noise(energy[done.post], mu[:, done.post])[:, None]
-    else:
-        noise = np.atleast_2d(sigma)
-    norm, grid = done.norm[:, seen], energy[seen]
-    usable = np.isfinite(norm).all(axis=1) & (done.step > 0)
-    norm = np.where(usable[:, None], norm, 0.0)
-    half, weight_half, column, early = _half_height(grid, norm, level)
-    integral, weight_integral = _integral(grid, norm, column, band)
-    top = norm.argmax(axis=1)[:, None]
-    weight_top = np.zeros_like(norm)
-    np.put_along_axis(weight_top, top, 1.0, axis=1)
-
-    numbers: list[npt.NDArray[np.generic]] = []
-    for value, weight in (
-        (half, weight_half),
-        (integral, weight_integral),
-        (norm.max(axis=1), weight_top),
-    ):
-        good = usable & np.isfinite(value)
-        spread = _propagate(weight, norm, grid - e0, done, seen, noise)
-        numbers += [np.where(good, value, np.nan), np.where(good, spread, np.nan)]
-    step_variance = _covariance(done.step_weights[None], noise)[:, 0, 0]
-    numbers += [done.step, np.where(np.isfinite(done.step), np.sqrt(step_variance), np.nan)]
-    assessment = _missing(mu, done, seen)
-    short = ranges is not None and not (
-        energy[0] <= e0 + ranges[0][0] and e0 + ranges[1][1] <= energy[-1]
-    )
-    for name, wrong in (
-        ("no_crossing", usable & ~np.isfinite(half + integral)),
-        ("preedge_above_level", usable & early),
-        ("short_range", np.full(usable.shape, short)),
-        ("negative_step", done.step < 0),
-        ("nonfinite", ~np.isfinite(done.step)),
-    ):
-        assessment |= np.where(wrong, ASSESSMENT[name], 0).astype(np.int32)
-    return (*numbers, assessment)
-
-
-def white_noise(x: Array, y: Array) -> Array:
-    """Estimate the white noise of each row of `y` (n, m) on the grid `x`, shape (n,).
-
-    Each point minus the straight line through its neighbours removes a slope; doing that twice
-    removes a cubic, so that EXAFS does not count as noise. Divided by the norm of the five
-    weights and taken as 1.4826 median |d|, it is the sigma of one point. NaN below 9 points.
-    """
-    if x.size < 9:
-        return np.full(y.shape[0], np.nan)
-    before = (x[2:] - x[1:-1]) / (x[2:] - x[:-2])
-    after = 1 - before
-    once = y[:, 1:-1] - before * y[:, :-2] - after * y[:, 2:]
-    a, b = before[1:-1], after[1:-1]
-    twice = once[:, 1:-1] - a * once[:, :-2] - b * once[:, 2:]
-    weights = [a * before[:-2], -2 * a, 1 + a * after[:-2] + b * before[2:], -2 * b, b * after[2:]]
-    size = np.sqrt(np.sum(np.square(weights), axis=0))
-    return np.asarray(1.4826 * np.median(np.abs(twice / size), axis=1))
-
-
-def _as_it_is(mu: Array, energy: Array, seen: slice) -> Normalised:
-    """Wrap spectra normalised elsewhere: a step of one that is not measured."""
-    return Normalised(
-        norm=mu,
-        step=np.ones(mu.shape[0]),
-        step_weights=np.zeros(energy.size),
-        pre_weights=np.zeros((2, energy.size)),
-        pre=slice(0, 0),
-        post=slice(seen.stop, energy.size),
-    )
-
-
-def _half_height(
-    grid: Array, norm: Array, level: float
-) -> tuple[Array, Array, npt.NDArray[np.intp], Mask]:
-    """Return the crossing (NaN without), its weights, its grid interval, and what came earlier."""
-    above = norm >= level
-    rises = above[:, 1:] & ~above[:, :-1]
-    columns = np.arange(grid.size - 1)
-    rises &= columns < norm.argmax(axis=1)[:, None]
-    column = np.where(rises, columns, -1).max(axis=1)
-    early = (above[:, :-1] & (columns < column[:, None])).any(axis=1)
-    value, fraction, slope = _crossing(grid, norm, column, level)
-    weight = np.zeros_like(norm)
-    inside = np.maximum(column, 0)[:, None]
-    np.put_along_axis(weight, inside, -((1 - fraction) / slope)[:, None], axis=1)
-    np.put_along_axis(weight, inside + 1, -(fraction / slope)[:, None], axis=1)
-    return value, weight, column, early
-
-
-def _crossing(
-    grid: Array, norm: Array, column: npt.NDArray[np.intp], level: float
-) -> tuple[Array, Array, Array]:
-    """Return energy, fraction and slope where `norm` is `level` after point `column`; NaN at -1."""
-    found = column >= 0
-    at = np.where(found, column, 0)
-    rows = np.arange(at.size)
-    low, high = norm[rows, at], norm[rows, at + 1]
-    width = grid[at + 1] - grid[at]
-    rise = np.where(found, high - low, np.nan)
-    fraction = (level - low) / rise
-    return grid[at] + fraction * width, fraction, rise / width
-
-
-def _integral(
-    grid: Array, norm: Array, column: npt.NDArray[np.intp], band: Range
-) -> tuple[Array, Array]:
-    """Return the mean energy over the band around the rise at `column`, and its weights."""
-    columns = np.arange(grid.size - 1)
-    lower = (norm[:, 1:] >= band[0]) & (norm[:, :-1] < band[0]) & (columns <= column[:, None])
-    upper = (norm[:, 1:] >= band[1]) & (norm[:, :-1] < band[1]) & (columns >= column[:, None])
-    first = np.where(lower, columns, -1).max(axis=1)
-    last = np.where(upper.any(axis=1) & (column >= 0), upper.argmax(axis=1), -1)
-    start = _crossing(grid, norm, first, band[0])[0][:, None]
-    stop = _crossing(grid, norm, last, band[1])[0][:, None]
-    left, right = np.clip(grid[:-1], start, stop), np.clip(grid[1:], start, stop)
-    share = ((left + right) / 2 - grid[:-1]) / np.diff(grid)
-    area = np.zeros_like(norm)
-    area[:, :-1] += (right - left) * (1 - share)
-    area[:, 1:] += (right - left) * share
-    height = band[1] - band[0]
-    over = (area * norm).sum(axis=1) - band[0] * (stop - start)[:, 0]
-    return stop[:, 0] - over / height, -area / height
-
-
-def _propagate(
-    weight: Array, norm: Array, distance: Array, done: Normalised, seen: slice, noise: Array
-) -> Array:
-    """Return the sigma of `weight . norm`, normalisation included, from the noise of `mu`.
-
-    d norm_i = (d mu_i - (p0 + p1 x_i) . d mu - norm_i w . d mu) / step, that is
-    (weight - c G) . d mu / step with three rows G shared by all spectra and three numbers c each.
-    """
-    shared = np.vstack([done.pre_weights, done.step_weights])
-    common = np.stack([weight.sum(1), weight @ distance, (weight * norm).sum(1)], axis=1)
-    own = weight * (np.square(noise) if noise.shape[-1] == 1 else np.square(noise[..., seen]))
-    variance = (weight * own).sum(1) - 2 * (common * (own @ shared[:, seen].T)).sum(1)
-    variance += np.einsum("ni,nij,nj->n", common, _covariance(shared, noise), common)
-    return np.asarray(np.sqrt(variance) / np.abs(done.step))
-
-
-def _covariance(rows: Array, noise: Array) -> Array:
-    """Return the covariance (1 or n, r, r) of rows . mu for `noise` of (1 or n, 1 or m) points."""
-    square = np.square(noise)
-    products = rows[:, None] * rows[None]
-    if square.shape[-1] == 1:
-        return np.asarray(square[:, :, None] * products.sum(-1))
-    return np.asarray(np.tensordot(square, products, axes=(1, 2)))
-
-
-def _missing(mu: Array, done: Normalised, seen: slice) -> npt.NDArray[np.int32]:
-    """Assess which spectra lack points that are used, and which of them at an end of the scan."""
-    used = np.zeros(mu.shape[1], bool)
-    used[seen] = True
-    if done.pre.stop:
-        used[done.pre] = used[done.post] = True
-    finite = np.isfinite(mu)
-    missing = np.any(~finite & used, axis=1)
-    needed = np.flatnonzero(used)
-    starts = finite.argmax(axis=1)
-    stops = mu.shape[1] - 1 - finite[:, ::-1].argmax(axis=1)
-    ends = (starts > needed[0]) | (stops < needed[-1])
-    partial_scan = missing & ends & np.any(finite, axis=1)
-    assessment = missing * ASSESSMENT["nonfinite"] + partial_scan * ASSESSMENT["partial_scan"]
-    return np.asarray(assessment, np.int32)
