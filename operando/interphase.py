@@ -11,7 +11,7 @@ import xarray as xr
 
 from operando.detect.event import Event, State
 from operando.detect.positions import WHOLE_ELECTRODE
-from operando.model import positions
+from operando.model import PARTS, positions
 
 MINIMUM_FRAMES = 3
 """Frames needed before and after the onset for a control to be worth anything."""
@@ -86,8 +86,8 @@ def candidates(
     - persistence: the leading change lasts to the last frame;
     - negative control: the same number at another position of the same measurement (the named
       one, else any silent one) was watched, could have shown it, and did not;
-    - reference channel: an edge tracked in a signal `..._reference` of the same measurement did
-      not move with it;
+    - reference channel: the energies were corrected on the foil, or an edge tracked in a signal
+      `..._reference` of the same measurement did not move with it;
     - charge, not dose: the control took at least half the beam and stayed silent, and the change
       did not begin at rest;
     - second technique, second line: another technique, or another number or line of the same,
@@ -226,8 +226,8 @@ def _too_weak(
     sigma = numbers.get(name, xr.Dataset()).get(f"{variable}_sigma")
     if sigma is None:
         return ""
-    if "line" in sigma.dims:
-        sigma = sigma.sel(line=line[0])
+    for part in set(sigma.dims) & set(PARTS):
+        sigma = sigma.sel({part: line[0]})
     typical = float(sigma.isel(time=np.flatnonzero(here)).median())
     if not lead.threshold * typical / np.sqrt(after) < abs(lead.size):
         return f"{position} is too noisy to show the change"
@@ -235,6 +235,11 @@ def _too_weak(
 
 
 def _reference_channel(lead: Event, numbers: Mapping[str, xr.Dataset]) -> str:
+    own = numbers.get(lead.observable.split(".")[0], xr.Dataset())
+    applied = own.get("energy_correction", xr.DataArray(0.0))
+    if (abs(applied) > 0).any():
+        span = float(applied.max() - applied.min())
+        return f"passed: a drift of {span:.3f} eV, seen on the foil, was taken off"
     channels = [
         one for one in numbers.values() if str(one.attrs.get("signal")).endswith("_reference")
     ]
@@ -244,7 +249,7 @@ def _reference_channel(lead: Event, numbers: Mapping[str, xr.Dataset]) -> str:
     if "position" in channel.coords:
         here = channel["position"].values.astype(str) == lead.position
         channel = channel.isel(time=np.flatnonzero(here))
-    energy = channel["edge_energy_integral"]
+    energy = channel["edge_energy"]
     before = energy.where(energy["time"] <= lead.onset_earliest, drop=True).dropna("time")
     after = energy.where(energy["time"] >= lead.onset_latest, drop=True).dropna("time")
     if min(before.size, after.size) < MINIMUM_FRAMES:

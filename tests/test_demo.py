@@ -112,7 +112,7 @@ def test_the_python_of_the_readme_runs(
     monkeypatch.chdir(example_datasets / "na_nzsp_cell")
     names: dict[str, Any] = {}
     exec(compile(snippet, "README.md", "exec"), names)
-    edge = names["at_interface"]["edge_energy_integral"]
+    edge = names["at_interface"]["edge_shift"]
     assert edge.sizes["time"] == 40
     assert float(edge[-3:].mean() - edge[:3].mean()) == pytest.approx(-0.24, abs=0.02)
-    assert "edge_energy_integral" in capsys.readouterr().out
+    assert "edge_shift" in capsys.readouterr().out

@@ -32,7 +32,7 @@ def event(**changes: Any) -> Event:
         "kind": "departure",
         "measurement": "xas",
         "technique": "xas",
-        "observable": "zr_k.edge_energy_integral",
+        "observable": "zr_k.edge_energy",
         "position": "interface",
         "onset": state(40),
         "onset_earliest": at(38),
@@ -83,8 +83,8 @@ def edge(here: xr.Dataset, *, sigma: float = 0.02, shift: float = 0.0, **attrs: 
     late = here["time"].values >= at(40)
     energy = 18000 + shift * late + sigma * np.random.default_rng(1).standard_normal(late.size)
     return here.assign(
-        edge_energy_integral=("time", energy),
-        edge_energy_integral_sigma=("time", np.full(late.size, sigma)),
+        edge_energy=("time", energy),
+        edge_energy_sigma=("time", np.full(late.size, sigma)),
     ).assign_attrs(kind="edge", **({"signal": "mu"} | attrs))
 
 

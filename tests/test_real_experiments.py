@@ -54,7 +54,7 @@ class TestLithiumNickelOxide:
 
     def test_edge_over_the_first_charge(self, done: Experiment, shared_data: Path) -> None:
         numbers = done.observed["xas"]["ni_k"]
-        edge = numbers["edge_energy_half"].values
+        edge = numbers["edge_energy"].values
         first = numbers["half_cycle"].values == 0
         assert edge[0] == pytest.approx(8344.76, abs=0.1)
         assert edge[first].max() == pytest.approx(8346.21, abs=0.1)
@@ -78,7 +78,7 @@ class TestLithiumNickelOxide:
                 if since[near].max() < 1:  # the record ends before the turn is over
                     continue
                 sign = 1 if number % 2 == 0 else -1
-                peak = np.argmax(sign * part["edge_energy_half"].values[near])
+                peak = np.argmax(sign * part["edge_energy"].values[near])
                 assert abs(since[near][peak]) < 0.4
                 checked += 1
         assert checked == 12
@@ -181,9 +181,9 @@ class TestManganeseOxideEdge:
     def test_edge_and_voltage(self, done: Experiment, reference: list[dict[str, str]]) -> None:
         numbers = done.observed["xas"]["mn_k"]
         expected = np.array([float(row["E_half_step_eV"]) for row in reference])
-        measured = np.isfinite(numbers["edge_energy_half"].values)
+        measured = np.isfinite(numbers["edge_energy"].values)
         assert np.flatnonzero(~measured).tolist() == [3]
-        error = numbers["edge_energy_half"].values - expected
+        error = numbers["edge_energy"].values - expected
         assert np.abs(error[measured]).max() < 0.1
         voltage = np.array([float(row["E_V_at_mid"]) for row in reference])
         np.testing.assert_allclose(done.frames["xas"]["voltage"].values, voltage, atol=0.01)

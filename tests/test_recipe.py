@@ -30,7 +30,7 @@ path = "xas/*.dat"
   post = [60.0, 400.0]
   [[measurement.detect]]
   kind = "departure"
-  observable = "zr_k.edge_energy_half"
+  observable = "zr_k.edge_energy"
 """
 
 
@@ -53,7 +53,7 @@ def test_recipe_survives_json(tmp_path: Path) -> None:
         ('kind = "edge"', 'kind = "edges"', r"measurement\[0\]\.observe\[0\].*'edges'"),
         ("e0 = 18003.0", 'e0 = "high"', r"observe\[0\]\.e0: .*found 'high'"),
         ("pre = [-140.0, -40.0]", "", "pre and post belong together"),
-        ("zr_k.edge_energy_half", "ni_k.edge", "'ni_k.edge' is not <name>.<variable>"),
+        ("zr_k.edge_energy", "ni_k.edge", "'ni_k.edge' is not <name>.<variable>"),
         (
             'tz = "Europe/Paris"',
             'timezone = "Europe/Paris"',

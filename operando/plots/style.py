@@ -59,6 +59,9 @@ AXES = {
     "energy": "Energy",
     "frequency": "Frequency",
     "mu": "Absorption μ",
+    "norm": "Normalised μ",
+    "chi_magnitude": "|χ(R)|",
+    "r": "R",
 }
 UNITS = {
     "1": "",
@@ -94,8 +97,8 @@ def named(name: str, *, units: str, words: str | None = None) -> str:
 
     >>> named("raman_shift", units="1/cm")
     'Raman shift (cm⁻¹)'
-    >>> named("edge_energy_half", units="eV")
-    'Edge energy half (eV)'
+    >>> named("edge_energy", units="eV")
+    'Edge energy (eV)'
     """
     text = AXES.get(name) or words or name.replace("_", " ")
     unit = UNITS.get(units, units.replace("**2", "²").replace("**3", "³").replace("*", " "))

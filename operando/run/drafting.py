@@ -171,7 +171,7 @@ def _steps(seen: Inspection, first: Any) -> list[str]:
             "",
             "  [[measurement.detect]]",
             '  kind = "incomplete_return"',
-            '  observable = "edge.edge_energy_half"',
+            '  observable = "edge.edge_energy"',
         ]
     if seen.technique == "tomography":
         return ["", "  [[measurement.observe]]", '  kind = "pores"', '  name = "pores"']

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
 from operando import plots, report
+from operando.corrections.normalisation import normalised
 from operando.detect import Event
 from operando.model import parts_of
+from operando.observables.differences import derivative_spectra, difference_spectra
+from operando.run.detecting import own_frames
 from operando.run.experiment import Experiment, Say
-from operando.run.observing import SHOWN, own_frames
+from operando.run.observing import SHOWN
 from operando.run.store import VOLUMETRIC
 
+XANES = (-30.0, 70.0)
+"""Around e0, eV: what is drawn of normalised spectra."""
 MOST_LINES = 6
 """Lines of one observable that are drawn, the strongest of new ones first; tables hold all."""
 
@@ -106,6 +112,8 @@ def _draw_numbers(
     events = [event for event in experiment.events if event.measurement == measurement]
     drawn = []
     numbers = own_frames(numbers)
+    if draw_kind := OWN_FIGURE.get(str(numbers.attrs["kind"])):
+        drawn += draw_kind(experiment, measurement, observable, numbers, folder)
     for variable in SHOWN[str(numbers.attrs["kind"])]:
         for line, series in parts_of(numbers, variable)[:MOST_LINES]:
             label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))
@@ -122,6 +130,91 @@ def _draw_numbers(
                 )
             )
     return drawn
+
+
+def _edge(
+    experiment: Experiment, measurement: str, observable: str, numbers: xr.Dataset, folder: Path
+) -> list[Drawn]:
+    """Draw shift and sigma, and the spectra they were measured on with what is derived of them."""
+    name = f"{measurement}_{observable}"
+    events = [event for event in experiment.events if event.measurement == measurement]
+    log = experiment.electrochemistry
+    return [
+        _save(
+            plots.edge(numbers, log, events=[e for e in events if _concerns(e, observable, "")]),
+            folder / f"{name}_edge_shift",
+            f"{name}: edge shift",
+            "Against time, voltage and net charge, with one standard deviation (total); below, "
+            "what it consists of. Open grey points are not to be believed (see the assessment).",
+        ),
+        _save(
+            _xanes(experiment.frames[measurement], numbers, events, log["time"].values[0]),
+            folder / f"{name}_xanes",
+            f"{name}: normalised spectra",
+            "Frames spread evenly over the covered time, coloured by the mean voltage of the cell "
+            "during the exposure; below, their derivative, and their difference to the first frame "
+            "of the same state of the cell.",
+        ),
+    ]
+
+
+def _xanes(
+    frames: xr.Dataset, numbers: xr.Dataset, events: list[Event], since: np.datetime64
+) -> Figure:
+    facts = numbers.attrs
+    mu = frames[str(facts["signal"])]
+    ranges = {key: facts[key] for key in ("pre", "post", "degree") if key in facts}
+    norm = normalised(mu, e0=facts["e0"], **ranges)["norm"] if ranges else mu
+    return plots.spectra(
+        frames.assign(norm=norm.assign_attrs(units="1", long_name="normalised absorption")),
+        signal="norm",
+        events=events,
+        since=since,
+        window=(facts["e0"] + XANES[0], facts["e0"] + XANES[1]),
+        below={
+            "Derivative\n(1/eV)": derivative_spectra(norm)["derivative"],
+            "Difference to\nequal state": difference_spectra(norm)["difference"],
+        },
+    )
+
+
+def _fractions(
+    experiment: Experiment, measurement: str, observable: str, numbers: xr.Dataset, folder: Path
+) -> list[Drawn]:
+    name = f"{measurement}_{observable}"
+    events = [
+        event
+        for event in experiment.events
+        if event.measurement == measurement and event.observable.startswith(f"{observable}.")
+    ]
+    return [
+        _save(
+            plots.fractions(numbers, experiment.electrochemistry, events=events),
+            folder / f"{name}_fractions",
+            f"{name}: fractions",
+            "Linear combinations of the standards, stacked, under the voltage of the cell; frames "
+            "whose fit should not be believed are blank.",
+        )
+    ]
+
+
+def _exafs(
+    experiment: Experiment, measurement: str, observable: str, numbers: xr.Dataset, folder: Path
+) -> list[Drawn]:
+    name = f"{measurement}_{observable}"
+    return [
+        _save(
+            plots.heatmap(numbers, experiment.electrochemistry, signal="chi_magnitude"),
+            folder / f"{name}_chi_magnitude",
+            f"{name}: |chi(R)|",
+            "Magnitude of the Fourier transform of the EXAFS, without phase correction, on the "
+            "clock of the cell, with voltage and current.",
+        )
+    ]
+
+
+OWN_FIGURE = {"edge": _edge, "fractions": _fractions, "exafs": _exafs}
+"""Kinds of observables that are drawn in a way of their own."""
 
 
 def _concerns(event: Event, observable: str, line: str) -> bool:

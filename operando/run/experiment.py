@@ -24,7 +24,10 @@ from operando.reading import read
 from operando.reading.files import expand
 from operando.reading.registry import FRAMES
 from operando.recipe import Compute, Electrochemistry, Measurement, Recipe, Source
-from operando.run.observing import detect, growth, observe
+from operando.run.correcting import correct
+from operando.run.detecting import detect
+from operando.run.growing import growth
+from operando.run.observing import observe
 
 Say = Callable[[str], None]
 
@@ -122,6 +125,7 @@ def run(
             say(f"{measurement.name}: reading and aligning")
             with _named(measurement):
                 frames = align(read_frames(measurement, root), experiment.electrochemistry)
+                frames = correct(frames, measurement.correct)
             experiment.frames[measurement.name] = keep(measurement.name, frames)
         say("measuring")
         lazy = {}
@@ -129,7 +133,7 @@ def run(
             frames = experiment.frames[measurement.name]
             with _named(measurement):
                 lazy[measurement.name] = {
-                    step.name: observe(frames, step) for step in measurement.observe
+                    step.name: observe(frames, step, root=root) for step in measurement.observe
                 }
         [experiment.observed] = compute(lazy)
         since = experiment.electrochemistry["time"].values[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 from operando.reading import formats
 from operando.reading.files import expand
-from operando.recipe import Recipe
+from operando.recipe import Fractions, Measurement, Recipe
 from operando_readers._reader import File
 
 PACKAGES = ("operando", "xarray", "numpy", "scipy", "dask", "pandas", "matplotlib", "zarr")
@@ -34,6 +34,8 @@ def checksums(recipe: Recipe, *, root: Path) -> list[dict[str, Any]]:
     for measurement in recipe.measurement:
         if measurement.log is not None:
             paths.update({file.path: {} for file in expand(measurement.log.path, root=root)})
+        for path in _standards(measurement):
+            paths.update({file.path: {} for file in expand(path, root=root)})
         if measurement.stamps == "mtime":
             for file in expand(measurement.path, root=root):
                 paths[file.path] = {"written": file.path.stat().st_mtime}
@@ -46,6 +48,13 @@ def checksums(recipe: Recipe, *, root: Path) -> list[dict[str, Any]]:
         }
         for path, facts in paths.items()
     ]
+
+
+def _standards(measurement: Measurement) -> list[str]:
+    """Return the files of known spectra that a measurement names."""
+    steps = [step for step in measurement.observe if isinstance(step, Fractions)]
+    every = [standard for step in steps for standard in (*step.standards, *step.differences)]
+    return [standard.path for standard in every if standard.path is not None]
 
 
 def _sidecars(file: File) -> list[Path]:

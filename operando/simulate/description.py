@@ -23,6 +23,10 @@ path = "xas/*.dat"  # Unix time in every point: needs no zone
 position = "_(interface|bulk)_"
 clock_sigma_s = 0.5
 
+  [[measurement.correct]]
+  kind = "energy"  # the drift of the energy scale, seen on the foil in the reference channel
+  window = [17970.0, 18050.0]
+
   [[measurement.observe]]
   kind = "edge"
   name = "zr_k"
@@ -32,7 +36,25 @@ clock_sigma_s = 0.5
 
   [[measurement.detect]]
   kind = "departure"
-  observable = "zr_k.edge_energy_integral"
+  observable = "zr_k.edge_shift"
+  control = "bulk"
+  reversible = "none"
+
+  [[measurement.observe]]
+  kind = "fractions"  # the fresh electrolyte, and the metal of the foil
+  name = "species"
+  e0 = 18003.0
+  pre = [-150.0, -40.0]
+  post = [50.0, 440.0]
+  window = [-25.0, 55.0]
+  standards = [
+    { name = "Zr4+", frames = [0, 3] },
+    { name = "metal", signal = "mu_reference" },
+  ]
+
+  [[measurement.detect]]
+  kind = "departure"
+  observable = "species.fraction.metal"
   control = "bulk"
   reversible = "none"
 
