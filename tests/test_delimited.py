@@ -267,3 +267,126 @@ def test_damage_anywhere_is_a_format_error_or_a_log(tmp_path: Path) -> None:
         with contextlib.suppress(FormatError):
             log = READER.read(File(path), columns=columns, time=SECONDS, delimiter=";", decimal=",")
             assert np.isfinite(log["elapsed"].values).all()
+
+
+def columns(**names: tuple[str | int, str]) -> dict[str, Any]:
+    return {ours: {"name": name, "units": units} for ours, (name, units) in names.items()}
+
+
+def test_absorption_from_counters_in_any_order(tmp_path: Path) -> None:
+    """Rows are sorted, equal energies averaged, lost beam is NaN: the same as every XAS reader."""
+    scan = read(
+        tmp_path,
+        "E,I0,I1,I2,F\n8.4,4,2,1,8\n8.3,4,1,1,2\n8.35,4,0,1,2\n8.4,8,4,2,16\n",
+        technique="xas",
+        columns=columns(
+            energy=("E", "keV"),
+            i0=("I0", "count"),
+            i1=("I1", "count"),
+            iref=("I2", "count"),
+            fluorescence=("F", "count"),
+        ),
+    )
+    np.testing.assert_allclose(scan["energy"], [8300.0, 8350.0, 8400.0])
+    np.testing.assert_allclose(scan["mu"][0], [np.log(4), np.nan, np.log(2)])
+    np.testing.assert_allclose(scan["mu_reference"][0], [0.0, np.nan, np.log(2)])
+    np.testing.assert_allclose(scan["mu_fluorescence"][0], [0.5, 0.5, 2.0])
+    assert scan["mu"].attrs["mode"] == "transmission"
+    assert scan["i0"].values.tolist() == [[4, 4, 6]]
+    assert scan["i0"].attrs["units"] == "count"
+    assert scan.attrs["clock"]["start"] is None
+
+
+def test_absorption_of_the_file_with_its_sigma(tmp_path: Path) -> None:
+    names = columns(energy=(0, "eV"), mu=(1, "1"), mu_sigma=(2, "1"), mu_reference=(3, "1"))
+    scan = read(
+        tmp_path, "2 5 .1 7\n1 6 .2 8\n", "a.dat", technique="xas", header=False, columns=names
+    )
+    assert scan["mu"].values.tolist() == [[6, 5]]
+    assert scan["mu"].attrs["ancillary_variables"] == "mu_sigma"
+    assert scan["mu_sigma"].values.tolist() == [[0.2, 0.1]]
+    assert scan["mu_reference"].values.tolist() == [[8, 7]]
+
+
+def test_energy_of_a_bragg_angle(tmp_path: Path) -> None:
+    """Cu K-alpha1, 8047.8 eV, is reflected by Si 111 at 14.221 degree (textbook value)."""
+    names = columns(energy=("angle", "degree"), mu=("mu", "1"))
+    content = "angle,mu\n30,1\n14.2213,2\n"
+    scan = read(tmp_path, content, technique="xas", columns=names, d_spacing=3.13556)
+    # E = hc / (2 d sin theta), hc = 12398.4198 eV angstrom
+    np.testing.assert_allclose(scan["energy"], [12398.4198 / 3.13556, 8047.8], rtol=2e-5)
+    assert scan["mu"].values.tolist() == [[1, 2]]
+
+
+def test_a_matrix_of_spectra(tmp_path: Path) -> None:
+    """The first row holds the seconds of each; the energy may fall, and stand in any column."""
+    series = read(
+        tmp_path,
+        "0,E,60.5\n3,8400,4\n1,8300,2\n",
+        technique="xas",
+        columns=columns(energy=("E", "eV")),
+        matrix={"variable": "mu", "units": "1", "seconds": True},
+    )
+    assert series["energy"].values.tolist() == [8300.0, 8400.0]
+    assert series["mu"].values.tolist() == [[1, 3], [2, 4]]
+    assert series["mu"].attrs == {"units": "1", "mode": "file"}
+    assert series["elapsed"].values.tolist() == [0.0, 60.5]
+
+
+def test_a_matrix_of_patterns_without_times(tmp_path: Path) -> None:
+    options = {"technique": "raman", "header": False, "columns": columns(raman_shift=(0, "1/cm"))}
+    matrix = {"variable": "intensity", "units": "counts"}
+    series = read(tmp_path, "100 1 2\n200 3 4\n", "a.dat", matrix=matrix, **options)
+    assert series["intensity"].values.tolist() == [[1, 3], [2, 4]]
+    assert series["elapsed"].values.tolist() == [0.0, 0.0]
+
+
+ENERGY_MU = columns(energy=("E", "eV"), mu=("m", "1"))
+ENERGY_ONLY = columns(energy=("E", "eV"))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("E,m\n1,1\n", {}, "several positive energies"),
+        ("E,m\n1,1\n,2\n", {}, "1 of 2 points have none"),
+        ("E,m\n1,1\n2,2\n", {"columns": ENERGY_ONLY}, "neither absorption nor i0"),
+        ("E,m\n1,1\n2,2\n", {"d_spacing": 3.1}, "the energy is in 'eV'"),
+        ("E,m\n1,1\n2,2\n", {"columns": columns(energy=("E", "degree"))}, "needs it, in angstrom"),
+        (
+            "E,m\n1,1\n99,2\n",
+            {"columns": columns(energy=("E", "degree")), "d_spacing": 3.1},
+            "beyond 0 to 90",
+        ),
+        ("E,m\n1,1\n", {"columns": columns(energy=("E", "Ry"))}, "'Ry'; expected .*'degree'"),
+        ("E,m\n1,1\n", {"columns": {**ENERGY_MU, "time": ENERGY_MU["mu"]}}, "expected a signal"),
+        (
+            "E,m\n1,1\n",
+            {"columns": columns(energy=("E", "eV"), mu_sigma=("m", "1"))},
+            "without 'mu'",
+        ),
+        ("E,m\n1,1\n2,2\n", {"matrix": {"variable": "mu"}}, "expected"),
+        ("E,m\n1,1\n2,2\n", {"matrix": {"variable": "mu", "units": "1"}}, "the axis alone"),
+        (
+            "E,m\n1,1\n2,2\n",
+            {"matrix": {"variable": "mu", "units": "1", "seconds": True}, "columns": ENERGY_ONLY},
+            "seconds: data row 1 holds 'm'",
+        ),
+        (
+            "E\n1\n2\n",
+            {"matrix": {"variable": "mu", "units": "1"}, "columns": ENERGY_ONLY},
+            "no column beside",
+        ),
+        (
+            "E,m\n1,1\n2,2\n1,3\n",
+            {"matrix": {"variable": "mu", "units": "1"}, "columns": ENERGY_ONLY},
+            "not monotonic",
+        ),
+    ],
+)
+def test_absorption_refusals(
+    tmp_path: Path, content: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FormatError, match=message) as error:
+        read(tmp_path, content, **{"technique": "xas", "columns": ENERGY_MU, **options})
+    assert "\n" not in str(error.value)

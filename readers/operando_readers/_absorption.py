@@ -128,7 +128,9 @@ def log_ratio(before: Array, after: Array) -> Array:
     """Return ln(before / after), NaN where a counter is not positive."""
     good = (before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)
     out = np.full(before.shape, np.nan)
-    out[good] = np.log(before[good] / after[good])
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        out[good] = np.log(before[good] / after[good])
+    out[~np.isfinite(out)] = np.nan
     return out
 
 
@@ -136,7 +138,9 @@ def ratio(counts: Array, monitor: Array) -> Array:
     """Return counts / monitor, NaN where the monitor is not positive."""
     good = (monitor > 0) & np.isfinite(monitor) & np.isfinite(counts)
     out = np.full(counts.shape, np.nan)
-    out[good] = counts[good] / monitor[good]
+    with np.errstate(over="ignore", under="ignore"):
+        out[good] = counts[good] / monitor[good]
+    out[~np.isfinite(out)] = np.nan
     return out
 
 

@@ -14,12 +14,14 @@ are NaN. The encoder jitters: points are sorted by energy, and points of equal e
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando_readers._absorption import log_ratio, spectrum
 from operando_readers._numbers import columns, ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
 
@@ -40,8 +42,8 @@ def read(file: File) -> xr.Dataset:
     Raises
     ------
     FormatError
-        Not exactly one scan, a column missing, time stamps that run backwards, or a row that is
-        not numbers.
+        Not exactly one scan, a column missing, time stamps that run backwards, fewer than two
+        energies, or a row that is not numbers.
     """
     text = file.read_text()
     lines = text.splitlines()
@@ -54,49 +56,32 @@ def read(file: File) -> xr.Dataset:
         raise FormatError(f"line {at}: no column {', '.join(missing)}; found {names}")
     mid_line = ends_mid_line(text)
     column, truncated = columns(lines[at:], names, first=at + 1, mid_line=mid_line)
-    dataset = _dataset(column)
     header = [line[1:].strip() for line in lines[: at - 1] if line.startswith("#")]
-    dataset.attrs["original_metadata"] = {"header": "\n".join(header)}
+    dataset = _dataset(column, header=header, truncated=truncated)
     if match := EDGE.search(file.name) or EDGE.search(_sample(header)):
         dataset.attrs.update(element=match[1], edge=match[2])
-    if truncated:
-        dataset.attrs["truncated"] = truncated
     return dataset
 
 
-def _dataset(column: dict[str, Array]) -> xr.Dataset:
+def _dataset(
+    column: dict[str, Array], *, header: Sequence[str], truncated: str | None
+) -> xr.Dataset:
     start, exposure = _interval(column["timestamp"], column["a_i0i1_timer"])
-    i0, i1 = column["a_i0_1"], column["a_i1_1"]
-    unit = {"units": "1", "long_name": "electrometer reading, in its own unit"}
-    signals: dict[str, tuple[Array, dict[str, str]]] = {
-        "mu": (_log_ratio(i0, i1), {"units": "1"}),
-        "i0": (i0, unit),
-        "i1": (i1, unit),
-    }
-    if "a_i2_1" in column:
-        signals["mu_reference"] = (_log_ratio(i1, column["a_i2_1"]), {"units": "1"})
     energy = column["energyc"]
     if not np.isfinite(energy).all():
-        raise FormatError(
-            f"energyc: {np.count_nonzero(~np.isfinite(energy))} of {energy.size} points have no "
-            "energy"
-        )
-    axis, inverse = np.unique(energy, return_inverse=True)
-    return xr.Dataset(
-        {
-            name: (("time", "energy"), _merged(values, inverse, axis.size)[None], attrs)
-            for name, (values, attrs) in signals.items()
-        },
-        {
-            "energy": ("energy", axis, {"units": "eV"}),
-            "elapsed": ("time", [0.0], {"units": "s"}),
-            "exposure": ("time", [exposure], {"units": "s"}),
-        },
-        {
-            "technique": "xas",
-            "instrument": "ALBA BL22-CLAESS",
-            "clock": clock(start=start, zone="UTC", marks="start", source="column"),
-        },
+        lost = np.count_nonzero(~np.isfinite(energy))
+        raise FormatError(f"energyc: {lost} of {energy.size} points have no energy")
+    channels = {"i0": column["a_i0_1"], "i1": column["a_i1_1"]}
+    if "a_i2_1" in column:
+        channels["mu_reference"] = log_ratio(channels["i1"], column["a_i2_1"])
+    return spectrum(
+        energy,
+        channels,
+        clock=clock(start=start, zone="UTC", marks="start", source="column"),
+        exposure=exposure,
+        instrument="ALBA BL22-CLAESS",
+        metadata={"header": "\n".join(header)},
+        truncated=truncated,
     )
 
 
@@ -106,23 +91,6 @@ def _interval(stamp: Array, dwell: Array) -> tuple[str, float]:
         raise FormatError("timestamp: missing or running backwards; expected one scan")
     first = datetime.fromtimestamp(float(stamp[0]), UTC).replace(tzinfo=None)
     return first.isoformat(timespec="microseconds"), float(stamp[-1] - stamp[0] + dwell[-1])
-
-
-def _log_ratio(before: Array, after: Array) -> Array:
-    good = (before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)
-    ratio = np.full(before.shape, np.nan)
-    ratio[good] = np.log(before[good] / after[good])
-    return ratio
-
-
-def _merged(values: Array, group: npt.NDArray[np.intp], count: int) -> Array:
-    """Return the mean of the finite values of every group, NaN where there is none."""
-    good = np.isfinite(values)
-    weight = np.bincount(group[good], minlength=count)
-    total = np.bincount(group[good], weights=values[good], minlength=count)
-    mean = np.full(count, np.nan)
-    mean[weight > 0] = total[weight > 0] / weight[weight > 0]
-    return mean
 
 
 def _sample(header: list[str]) -> str:

@@ -14,6 +14,12 @@ split at commas, .tsv at tabs, everything else at blanks.
 
 A log (electrochemistry) has one row per record. A file of another technique is one frame: an axis
 column beside signal columns; when it was taken must be declared where it is read.
+
+An absorption spectrum ("xas") may have counters instead: `i0`, `i1`, `iref`, `fluorescence`;
+energies in eV, keV, or as a Bragg angle in degrees with `d_spacing`; rows in any order. A matrix of
+spectra has the axis in one column and one spectrum in each other one:
+
+    matrix = { variable = "mu", units = "1", seconds = true }    # the first row holds the seconds
 """
 
 from __future__ import annotations
@@ -29,6 +35,18 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from operando_readers._delimited_frames import (
+    TECHNIQUES,
+    Columns,
+    ColumnSpec,
+    MatrixSpec,
+    absorption,
+    axis_of,
+    factor_of,
+    frame,
+    matrix_of,
+    picked,
+)
 from operando_readers._log import Variable, counted, stated
 from operando_readers._reader import STATES, File, FormatError, Reader, clock
 from operando_readers._stamps import without_words
@@ -39,15 +57,6 @@ from operando_readers._units import CHARGE, CURRENT, POTENTIAL, TIME
 Array = npt.NDArray[np.float64]
 
 
-class ColumnSpec(TypedDict, total=False):
-    """Where a variable is in the file and what it is measured in."""
-
-    name: Required[str | int]
-    units: Required[str]
-    averaging: NotRequired[Literal["backward", "instantaneous"]]
-    states: NotRequired[Mapping[str, str]]
-
-
 class TimeSpec(TypedDict, total=False):
     """Which column holds the time: elapsed in `units`, or absolute in `format`."""
 
@@ -56,8 +65,6 @@ class TimeSpec(TypedDict, total=False):
     start: NotRequired[str]
     format: NotRequired[str]
 
-
-Columns = Mapping[str, ColumnSpec]
 
 UNIX = {"unix": 1.0, "unix_ms": 1e-3}
 LATEST_UNIX_S = 9e9
@@ -73,13 +80,6 @@ LOG: dict[str, tuple[str, Mapping[str, float]]] = {
     "step_instrument": ("1", COUNT),
     "loop": ("1", COUNT),
 }
-AXES: dict[str, tuple[str, Mapping[str, float]]] = {
-    "two_theta": ("degree", {"degree": 1.0}),
-    "q": ("1/angstrom", {"1/angstrom": 1.0, "1/nm": 0.1}),
-    "raman_shift": ("1/cm", {"1/cm": 1.0}),
-    "energy": ("eV", {"eV": 1.0, "keV": 1e3}),
-}
-TECHNIQUES = {"xrd": ("two_theta", "q"), "raman": ("raman_shift",), "xas": ("energy",)}
 AVERAGING = ("backward", "instantaneous")
 SIGNS = ("oxidation_positive", "oxidation_negative", "unsigned", "unknown")
 
@@ -95,6 +95,8 @@ def read(
     columns: Columns,
     technique: Literal["electrochemistry", "xrd", "raman", "xas"] = "electrochemistry",
     time: TimeSpec | None = None,
+    d_spacing: float | None = None,
+    matrix: MatrixSpec | None = None,
     current_sign: Literal[
         "oxidation_positive", "oxidation_negative", "unsigned", "unknown"
     ] = "unknown",
@@ -114,6 +116,11 @@ def read(
     time
         {name, units} for elapsed time, with `start` (ISO, local) when it is known; or {name,
         format} for stamps: a strptime format, "unix" (seconds, UTC) or "unix_ms".
+    d_spacing
+        Of the monochromator in angstrom, for an energy in "degree": E = hc / (2 d sin theta).
+    matrix
+        {variable, units, seconds}: every column but the axis is one frame; with `seconds` the row
+        of names holds the seconds of each.
     skip
         Lines to leave out at the top.
     comment
@@ -142,7 +149,13 @@ def read(
     else:
         if time is not None:
             raise FormatError(f"time: {dict(time)}; a file of {technique!r} is one frame")
-        dataset = _frame(table, columns, technique=technique, decimal=decimal)
+        axis, at = axis_of(table, columns, technique, decimal=decimal, d_spacing=d_spacing)
+        if matrix is not None:
+            dataset = matrix_of(table, columns, matrix, axis, at=at, decimal=decimal)
+        elif technique == "xas":
+            dataset = absorption(table, columns, axis, decimal=decimal)
+        else:
+            dataset = frame(table, columns, axis, decimal=decimal)
     dataset.attrs.update(technique=technique, original_metadata={"columns": str(table.names)})
     if table.truncated:
         dataset.attrs["truncated"] = table.truncated
@@ -176,22 +189,6 @@ def _read_table(
     return table_of(body, names, used=range(len(names)), mid_line=mid_line and bool(lines[-1]))
 
 
-def _pick(table: Table, name: str | int, *, what: str) -> list[str]:
-    if isinstance(name, int) and 0 <= name < len(table.names):
-        return table.columns[name]
-    if isinstance(name, int) or name not in table.names:
-        raise FormatError(f"{what}: no column {name!r}; there are {table.names}")
-    if table.names.count(name) > 1:
-        raise FormatError(f"{what}: several columns {name!r}; give its number from 0")
-    return table.columns[table.names.index(name)]
-
-
-def _factor(spec: ColumnSpec, units: Mapping[str, float], *, what: str) -> float:
-    if spec.get("units") not in units:
-        raise FormatError(f"{what}: units {spec.get('units')!r}; expected one of {list(units)}")
-    return units[spec["units"]]
-
-
 def _log(table: Table, columns: Columns, time: TimeSpec | None, *, decimal: str) -> xr.Dataset:
     if time is None:
         raise FormatError("time: missing; a log needs a time column")
@@ -201,8 +198,8 @@ def _log(table: Table, columns: Columns, time: TimeSpec | None, *, decimal: str)
         if ours not in LOG:
             raise FormatError(f"columns: {ours!r}; expected some of {list(LOG)}")
         unit, units = LOG[ours]
-        factor = _factor(spec, units, what=ours)
-        fields = _pick(table, spec.get("name", ""), what=ours)
+        factor = factor_of(spec, units, what=ours)
+        fields = picked(table, spec.get("name", ""), what=ours)
         if ours == "state_instrument":
             dataset[ours] = _states(fields, spec.get("states", {}))
             continue
@@ -230,7 +227,7 @@ def _time(
     table: Table, spec: TimeSpec, *, decimal: str
 ) -> tuple[Array, dict[str, str | float | None]]:
     """Return seconds since the start and the clock of a time column."""
-    fields = _pick(table, spec.get("name", ""), what="time")
+    fields = picked(table, spec.get("name", ""), what="time")
     layout, units = spec.get("format"), spec.get("units")
     if (layout is None) == (units is None):
         raise FormatError(f"time: {dict(spec)}; expected either units or format")
@@ -281,43 +278,6 @@ def _since_first(
     start = str(moments[0]) if moments.size else None
     elapsed = (moments - moments[:1]).astype(np.int64) / 1e9 if moments.size else np.empty(0)
     return elapsed, clock(start=start, zone=zone, marks="instant", source="column")
-
-
-def _frame(table: Table, columns: Columns, *, technique: str, decimal: str) -> xr.Dataset:
-    axes = [name for name in columns if name in TECHNIQUES[technique]]
-    if len(axes) != 1:
-        raise FormatError(f"columns: axes {axes}; expected one of {TECHNIQUES[technique]}")
-    name = axes[0]
-    unit, units = AXES[name]
-    factor = _factor(columns[name], units, what=name)
-    fields = _pick(table, columns[name].get("name", ""), what=name)
-    axis = numbers(fields, what=name, decimal=decimal) * factor
-    order = _ascending(axis, what=name)
-    dataset = xr.Dataset(coords={name: (name, axis[order], {"units": unit})})
-    for ours, spec in columns.items():
-        if ours == name:
-            continue
-        values = numbers(_pick(table, spec.get("name", ""), what=ours), what=ours, decimal=decimal)
-        attrs = {"units": _unit(spec, ours)}
-        dataset[ours] = (("time", name), values[np.newaxis, order], attrs)
-        if ours.endswith("_sigma") and ours.removesuffix("_sigma") in dataset:
-            dataset[ours.removesuffix("_sigma")].attrs["ancillary_variables"] = ours
-    dataset.attrs["clock"] = clock(start=None, zone=None, marks="start", source="none")
-    return dataset
-
-
-def _unit(spec: ColumnSpec, ours: str) -> str:
-    if not spec.get("units"):
-        raise FormatError(f"{ours}: no units")
-    return spec["units"]
-
-
-def _ascending(axis: Array, *, what: str) -> slice:
-    if axis.size > 1 and np.all(np.diff(axis) < 0):
-        return slice(None, None, -1)
-    if not axis.size or not np.isfinite(axis).all() or np.any(np.diff(axis) <= 0):
-        raise FormatError(f"{what}: empty or not monotonic; sort and merge it")
-    return slice(None)
 
 
 READER = Reader(
