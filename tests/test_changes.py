@@ -373,14 +373,14 @@ def electrochemistry(folder: Path) -> tuple[Array, Array]:
 
 
 @pytest.fixture(scope="module")
-def lithium_nickel_oxide(shared_data: Path) -> xr.DataArray:
+def lithium_nickel_oxide(shared_data: Path) -> xr.Dataset:
     """Spectra of the real LiNiO2 cell, with its state from its own cycler files."""
     folder = shared_data / "operando" / "xas_ni_lno_rock"
     with (folder / "reference" / "rock_lno_reference.csv").open(encoding="utf-8") as stream:
         rows = sorted(csv.DictReader(stream), key=lambda row: row["t_local"])
     rows = [row for row in rows if (folder / "XAS_normalized" / row["file"]).exists()]
     spectra = [
-        np.loadtxt(folder / "XAS_normalized" / row["file"], encoding="latin-1", usecols=(0, 1))
+        np.loadtxt(folder / "XAS_normalized" / row["file"], encoding="latin-1", usecols=(0, 1, 2))
         for row in rows
     ]
     time = np.array([row["t_local"] for row in rows], "datetime64[ns]")
@@ -391,9 +391,12 @@ def lithium_nickel_oxide(shared_data: Path) -> xr.DataArray:
     flow[: np.flatnonzero(flow)[0]] = 1
     latest = np.maximum.accumulate(np.where(flow != 0, np.arange(flow.size), 0))
     half_cycle = np.cumsum(np.abs(np.diff(flow[latest], prepend=1)) > 0)
-    return xr.DataArray(
-        np.stack([spectrum[:, 1] for spectrum in spectra]),
-        dims=("time", "energy"),
+    channels = np.stack(spectra)
+    return xr.Dataset(
+        {
+            "mu": (("time", "energy"), channels[..., 1]),
+            "mu_reference": (("time", "energy"), channels[..., 2]),
+        },
         coords={
             "time": time,
             "energy": spectra[0][:, 0],
@@ -404,18 +407,24 @@ def lithium_nickel_oxide(shared_data: Path) -> xr.DataArray:
             "cycle": ("time", half_cycle[at] // 2),
             "state": ("time", np.where(flow[at] > 0, STATES["charge"], STATES["discharge"])),
         },
-        name="mu",
     )
 
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("method", ["half", "integral"])
 def test_lithium_nickel_oxide_does_not_come_back_once(
-    lithium_nickel_oxide: xr.DataArray, method: Literal["half", "integral"]
+    lithium_nickel_oxide: xr.Dataset, method: Literal["half", "integral"]
 ) -> None:
     """First charge 8344.76 eV; after it 8345.1 eV again and again: one loss, at both spots."""
     events = []
-    tracked = track_edge(lithium_nickel_oxide, e0=8345.0, pre=None, post=None, method=method)
+    tracked = track_edge(
+        lithium_nickel_oxide["mu"],
+        e0=8345.0,
+        pre=None,
+        post=None,
+        method=method,
+        reference=lithium_nickel_oxide["mu_reference"],
+    )
     for position in ("pos1", "pos2"):
         here = tracked.isel(time=np.flatnonzero(tracked["position"].values == position))
         findings = incomplete_returns(

@@ -440,3 +440,12 @@ def test_other_axes_are_refused() -> None:
         fractions(mixed(0.3).rename(energy="pixel"), standards=STANDARDS, window=WINDOW)
     with pytest.raises(RequestError, match="not ascending"):
         fractions(mixed(0.3)[:, ::-1], standards=STANDARDS, window=WINDOW)
+
+
+def test_all_numbers_of_a_lazy_series_are_computed_together() -> None:
+    """As a run does: one graph for everything that comes of it."""
+    norm = frames(0.7 * ion(ENERGY) + 0.3 * metal(ENERGY) + np.zeros((40, 1)))
+    norm = norm + 1e-3 * np.random.default_rng(1).standard_normal(norm.shape)
+    whole = fractions(norm, standards=STANDARDS, window=WINDOW)
+    lazy = fractions(norm.chunk({"time": 7}), standards=STANDARDS, window=WINDOW)
+    xr.testing.assert_identical(lazy.compute(), whole)

@@ -54,7 +54,8 @@ class TestLithiumNickelOxide:
 
     def test_edge_over_the_first_charge(self, done: Experiment, shared_data: Path) -> None:
         numbers = done.observed["xas"]["ni_k"]
-        edge = numbers["edge_energy"].values
+        # The table is as measured; here the rest of the drift, seen on the foil, is taken off.
+        edge = (numbers["edge_energy"] + numbers["energy_correction"]).values
         first = numbers["half_cycle"].values == 0
         assert edge[0] == pytest.approx(8344.76, abs=0.1)
         assert edge[first].max() == pytest.approx(8346.21, abs=0.1)

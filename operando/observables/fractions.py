@@ -158,8 +158,8 @@ def fractions(
         xr.DataArray(0.0) if shift is None else shift.reset_coords(drop=True),
         *spread,
         input_core_dims=[["energy"], [], *core],
-        output_core_dims=[["component"]] * (1 + len(SOURCES)) + [["difference"]] * 2 + [[]] * 3,
-        output_dtypes=[np.float64] * (5 + len(SOURCES)) + [np.int32],
+        output_core_dims=[["component"]] * (2 + len(SOURCES)) + [["difference"]] * 2 + [[]] * 3,
+        output_dtypes=[np.float64] * (6 + len(SOURCES)) + [np.int32],
         dask="parallelized",
         dask_gufunc_kwargs={
             "output_sizes": {"component": len(brought.names), "difference": len(free.names)}
@@ -271,9 +271,17 @@ def _measure(
     )
     bounded = len(standards.names)
     parts = [fits.spread[:, :bounded, at] for at in range(len(SOURCES))]
-    total = np.sqrt(np.square(fits.spread[:, bounded:]).sum(axis=2))
+    total = np.sqrt(np.square(fits.spread).sum(axis=2))
     facts = (fits.r_factor, fits.chi2, assess(fits, bounded, energy.size, sigma is not None))
-    return (fits.amplitude[:, :bounded], *parts, fits.amplitude[:, bounded:], total, *facts)
+    bound, free_ones = slice(bounded), slice(bounded, None)
+    return (
+        fits.amplitude[:, bound],
+        total[:, bound],
+        *parts,
+        fits.amplitude[:, free_ones],
+        total[:, free_ones],
+        *facts,
+    )
 
 
 def assess(fits: Combinations, bounded: int, points: int, given: bool) -> npt.NDArray[np.int32]:
@@ -306,9 +314,8 @@ def unlikely_chi2(freedom: Array, points: int, *, given: bool) -> Array:
 def _labelled(
     outputs: tuple[xr.DataArray, ...], standards: Standards, free: Standards, told: set[str]
 ) -> xr.Dataset:
-    value, *parts, amplitude, spread, r_factor, chi2, assessment = outputs
+    value, total, *parts, amplitude, spread, r_factor, chi2, assessment = outputs
     known = {source: part for source, part in zip(SOURCES, parts, strict=True) if source in told}
-    total: xr.DataArray = sum((part**2 for part in known.values()), start=0 * value) ** 0.5
     names = ["fraction_sigma", *[f"fraction_sigma_{source}" for source in known]]
     said: dict[str, Any] = {"units": "1", "long_name": "fraction of the component"}
     result = xr.Dataset(

@@ -21,8 +21,10 @@ from operando.plots.series import Series, counted, series_of
 from operando.plots.style import LINE, figure, footnote, look, plain, shorten, wrap
 from operando.plots.timeline import Array, cell_edges, since_label, titled
 
-COLOURS = ("#B8C4CE", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#000000")
-"""Of the components in their order; told apart by colour-blind readers."""
+COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2")
+"""Of the lesser components; told apart by colour-blind readers."""
+REST = "#C3CDD6"
+"""Of the most abundant one, on top."""
 HEIGHTS = {"voltage": 1.1, "fractions": 1.9}
 SMALL = 0.4
 """When all but the largest component stay below this, the axis ends above them."""
@@ -97,7 +99,8 @@ def _draw_stack(axes: Axes, stack: Sequence[Series], components: Sequence[str]) 
     values = [np.where(believed, series.value, np.nan) for series in stack]
     tops = [zero, *np.cumsum(values, axis=0)]
     for number, (below, above) in enumerate(pairwise(tops)):
-        colour = COLOURS[number % len(COLOURS)]
+        last = number == len(components) - 1
+        colour = REST if last else COLOURS[number % len(COLOURS)]
         x, low, high = _steps(left, right, below, above)
         axes.fill_between(
             x,
@@ -108,7 +111,7 @@ def _draw_stack(axes: Axes, stack: Sequence[Series], components: Sequence[str]) 
             label=plain(shorten(components[number], 24)),
             rasterized=True,
         )
-        if number < len(components) - 1 and zero.size <= MOST_BARS:
+        if not last and zero.size <= MOST_BARS:
             sigma = stack[number].sigma
             axes.errorbar(when.mid, above, yerr=sigma, fmt="none", ecolor="#202020", elinewidth=0.7)
 

@@ -176,6 +176,20 @@ class Recipe(Strict):
             )
         return value
 
+    def measurement_named(self, name: str) -> Measurement:
+        """Return the measurement called `name`.
+
+        Raises
+        ------
+        RecipeError
+            There is none; names those there are.
+        """
+        for measurement in self.measurement:
+            if measurement.name == name:
+                return measurement
+        names = [measurement.name for measurement in self.measurement]
+        raise RecipeError(f"measurement: no {name!r}; the recipe has {names}")
+
     @classmethod
     def load(cls, path: str | Path) -> Recipe:
         """Read and validate a recipe.

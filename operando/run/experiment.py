@@ -124,8 +124,7 @@ def run(
         for measurement in recipe.measurement:
             say(f"{measurement.name}: reading and aligning")
             with _named(measurement):
-                frames = align(read_frames(measurement, root), experiment.electrochemistry)
-                frames = correct(frames, measurement.correct)
+                frames = corrected_frames(measurement, experiment.electrochemistry, root)
             experiment.frames[measurement.name] = keep(measurement.name, frames)
         say("measuring")
         lazy = {}
@@ -199,6 +198,11 @@ def read_frames(source: Measurement, root: Path) -> xr.Dataset:
         **_clock(source),
     )
     return _from_root(frames, root)
+
+
+def corrected_frames(measurement: Measurement, log: xr.Dataset, root: Path) -> xr.Dataset:
+    """Return the frames of one measurement, aligned with the log and corrected as declared."""
+    return correct(align(read_frames(measurement, root), log), measurement.correct)
 
 
 def _from_root(dataset: xr.Dataset, root: Path) -> xr.Dataset:

@@ -99,7 +99,9 @@ def _edge(frames: xr.Dataset, step: Edge) -> xr.Dataset:
 
 
 def _fractions(frames: xr.Dataset, step: Fractions, root: Path) -> xr.Dataset:
-    norm = normalised_signal(_signal(frames, step), step)
+    mu = _signal(frames, step)
+    norm = normalised_signal(mu, step)
+    ranges = {name: getattr(step, name) for name in ("e0", "pre", "post", "degree")}
     known = standards_of(frames, step, root)
     return fractions(
         norm,
@@ -108,6 +110,7 @@ def _fractions(frames: xr.Dataset, step: Fractions, root: Path) -> xr.Dataset:
         sigma=step.sigma,
         sum_to_one=step.sum_to_one,
         differences=differences_of(frames, step, known, root),
+        normalisation=None if norm is mu else ranges,
     )
 
 

@@ -31,7 +31,7 @@ clock_sigma_s = 0.5
   kind = "edge"
   name = "zr_k"
   e0 = 18003.0
-  pre = [-150.0, -40.0]
+  pre = [-145.0, -40.0]
   post = [50.0, 440.0]
 
   [[measurement.detect]]
@@ -44,7 +44,7 @@ clock_sigma_s = 0.5
   kind = "fractions"  # the fresh electrolyte, and the metal of the foil
   name = "species"
   e0 = 18003.0
-  pre = [-150.0, -40.0]
+  pre = [-145.0, -40.0]
   post = [50.0, 440.0]
   window = [-25.0, 55.0]
   standards = [

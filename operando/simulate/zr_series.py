@@ -36,6 +36,8 @@ class Series:
 
     frames: xr.Dataset
     """`mu` and `mu_reference` (Zr foil) on time and energy, `position` interface or bulk."""
+    clean: xr.DataArray
+    """`mu` as it would be without noise, at the true energies."""
     log: xr.Dataset
     """The potentiostat's, before `prepare`."""
     fraction: Array
@@ -74,14 +76,17 @@ def zr_series(
     dose = np.asarray((np.arange(SCANS) // len(SPOTS) + 0.5) / (SCANS / len(SPOTS)), np.float64)
     drift = drift_ev * _wander(bits, SCANS) + JITTER_EV * normal(bits, SCANS)
     shifted = ENERGY[None] - drift[:, None]
-    normalised = (1 - fraction)[:, None] * _damaged(shifted, damping * dose)
-    normalised += fraction[:, None] * metal(shifted)
     background = 1.2 - 6e-4 * (ENERGY - ION_EV)
     scatter = noise * normal(bits, (2, SCANS, ENERGY.size))
-    mu = background + STEP * (normalised + scatter[0])
+    mu = background + STEP * (_mixed(shifted, fraction, damping * dose) + scatter[0])
+    clean = background + STEP * _mixed(
+        np.broadcast_to(ENERGY, shifted.shape), fraction, damping * dose
+    )
     reference = 0.4 - 2e-4 * (ENERGY - ION_EV) + 0.5 * (metal(shifted) + scatter[1])
+    frames = _frames(mu, reference, start, spot)
     return Series(
-        frames=_frames(mu, reference, start, spot),
+        frames=frames,
+        clean=frames["mu"].copy(data=clean),
         log=_log(),
         fraction=fraction,
         drift=drift,
@@ -101,8 +106,10 @@ def damage(energy: Array) -> Array:
     return lost
 
 
-def _damaged(energy: Array, part: Array) -> Array:
-    return pristine(energy) + part[:, None] * damage(energy)
+def _mixed(energy: Array, fraction: Array, damaged: Array) -> Array:
+    """Return normalised spectra (n, m) of electrolyte, damaged in part, and metal."""
+    electrolyte = pristine(energy) + damaged[:, None] * damage(energy)
+    return (1 - fraction)[:, None] * electrolyte + fraction[:, None] * metal(energy)
 
 
 def _wander(bits: np.random.PCG64, count: int) -> Array:
