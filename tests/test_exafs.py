@@ -295,13 +295,13 @@ def test_contract(tmp_path: Path) -> None:
     result.to_netcdf(tmp_path / "exafs.nc", engine="h5netcdf")
 
 
-def test_cautions_say_what_holds_for_the_whole_series() -> None:
+def test_notes_say_what_holds_for_the_whole_series() -> None:
     mu = wrap(spectrum(QUICK) / 0.8)
-    plain = track_exafs(mu, **RANGES)["assessment"].attrs["cautions"]
+    plain = track_exafs(mu, **RANGES)["assessment"].attrs["notes"]
     assert "no coordination number without a fit" in plain
     assert "normalised" not in plain
     narrow = track_exafs(mu, e0=E0, pre=None, post=None, rbkg=1.5, shell=(1.4, 1.55))
-    said = narrow["assessment"].attrs["cautions"]
+    said = narrow["assessment"].attrs["notes"]
     assert re.search("normalised before.*begins below rbkg 1.5.*narrower than", said)
 
 

@@ -97,7 +97,7 @@ def track_exafs(
     -------
     Dataset
         On time, with `mu`'s coordinates: the three numbers, each with `_sigma`; `noise` (root mean
-        square of one part of chi(R) at 15-25 angstrom); `assessment`, whose attribute `cautions`
+        square of one part of chi(R) at 15-25 angstrom); `assessment`, whose attribute `notes`
         says what holds for the whole series; `chi_magnitude` on (time, r), `chi` with `chi_sigma`
         on (time, k). Lazy where `mu` is, and equal to the last bit for any chunking. Sigma is
         statistical, that of the step included where it is found here: drift of the monochromator,
@@ -143,9 +143,9 @@ def track_exafs(
             "output_sizes": {"r": plan.r_points, "k": plan.removal.k.size},
         },
     )
-    cautions = "; ".join(_cautions(settings))
+    notes = "; ".join(_notes(settings))
     dataset = _labelled(outputs, plan, k_weight)
-    dataset["assessment"].attrs["cautions"] = cautions
+    dataset["assessment"].attrs.update(cautions=ASSESSMENT["bridged"], notes=notes)
     told = asdict(settings) | {"k_phase": plan.shell.k_phase, "signal": str(mu.name)}
     told |= {"pre": pre, "post": post}
     normalised = ("ranges", "pre", "post", "degree") if pre is None else ("ranges",)
@@ -212,7 +212,7 @@ def _measure(
     return (*numbers, done.noise, done.assessment, done.magnitude, done.chi, done.chi_sigma)
 
 
-def _cautions(settings: Settings) -> list[str]:
+def _notes(settings: Settings) -> list[str]:
     """Say what a reader of the numbers has to know, whatever the spectra are."""
     resolution = np.pi / (2 * (settings.k_range[1] - settings.k_range[0]))
     found = [

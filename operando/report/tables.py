@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from operando.detect.event import Event, State
-from operando.model import parts_of, positions
+from operando.model import PARTS, parts_of, positions
 from operando.plots.series import believed
 from operando.report.html import with_sigma
 
@@ -129,7 +129,8 @@ def observables_table(observed: Mapping[str, Mapping[str, xr.Dataset]]) -> Table
 
 def _number_rows(name: str, dataset: xr.Dataset) -> Iterator[tuple[object, ...]]:
     for variable in dataset.data_vars:
-        if f"{variable}_sigma" not in dataset.variables:
+        spectrum = set(dataset[variable].dims) - {"time", *PARTS}
+        if spectrum or f"{variable}_sigma" not in dataset.variables:
             continue
         for line, numbers in parts_of(dataset, str(variable)):
             for place, at in positions(numbers).items():

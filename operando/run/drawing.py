@@ -115,6 +115,8 @@ def _draw_numbers(
     if draw_kind := OWN_FIGURE.get(str(numbers.attrs["kind"])):
         drawn += draw_kind(experiment, measurement, observable, numbers, folder)
     for variable in SHOWN[str(numbers.attrs["kind"])]:
+        if variable not in numbers:  # the step of spectra that were normalised before
+            continue
         for line, series in parts_of(numbers, variable)[:MOST_LINES]:
             label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))
             shown = [event for event in events if _concerns(event, observable, line)]
