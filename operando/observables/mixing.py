@@ -131,7 +131,7 @@ def shift_or_mixture(
     960 was taken for the wrong one of the two, and none of 480 with a third species for either.
     That is at a noise up to 5e-3: at 1e-2 a third species that leaves both ways by 3e-3 of the edge
     step is not seen, and up to 40 % of such series are called a mixture or a shift. An edge that
-    moves by 0.5 eV at the Zr K edge needs a noise below 1e-3. `benchmarks/fractions.py` has the
+    moves by 0.5 eV at the Zr K edge needs a noise below 1e-3. `benchmarks/species.py` has the
     tables.
 
     LiNiO2 (SOLEIL ROCK, 115 frames at one spot) as a whole is a shift of 1.7 eV in three windows,

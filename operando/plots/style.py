@@ -73,6 +73,7 @@ UNITS = {
     "micrometre**2": "µm²",
     "micrometre**3": "µm³",
     "angstrom": "Å",
+    "1/angstrom^3": "Å⁻³",
     "ohm": "Ω",
 }
 

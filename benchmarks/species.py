@@ -1,6 +1,6 @@
 """Fractions of species: speed, agreement with larch, error bars, damage, shift or mixture.
 
-Usage: python benchmarks/fractions.py [--quick]
+Usage: python benchmarks/species.py [--quick]
 
 The gold spectra and LiNiO2 need ../shared/data; without them their lines are skipped. 4.9 us is
 what a vectorised prototype needed for a spectrum of gold and three standards, its standards
@@ -121,8 +121,8 @@ def against_larch(*, quick: bool) -> list[bool]:
     norm = frames(rows, last.energy)
     fractions(norm[:2], standards=standards, window=GOLD)
     reached = [
-        report("fractions.gold_published", f"{off:.3f} at most", "<= 0.03", off <= 0.03),
-        report("fractions.gold_larch", f"{apart:.1e} at most", "<= 1e-3", apart <= 1e-3),
+        report("species.gold_published", f"{off:.3f} at most", "<= 0.03", off <= 0.03),
+        report("species.gold_larch", f"{apart:.1e} at most", "<= 1e-3", apart <= 1e-3),
     ]
     for name, sigma in (("sigma_given", 1e-3), ("sigma_estimated", None)):
         work = partial(fractions, norm, standards=standards, window=GOLD, sigma=sigma)
@@ -130,7 +130,7 @@ def against_larch(*, quick: bool) -> list[bool]:
         each = 1e6 * own / count
         text = f"{each:.1f} us a spectrum, {loop / own * count:.0f} x larch lincombo_fit"
         goal = f"<= {PROTOTYPE_US} us"
-        reached.append(report(f"fractions.{name}", text, goal, each <= PROTOTYPE_US))
+        reached.append(report(f"species.{name}", text, goal, each <= PROTOTYPE_US))
     return reached
 
 
@@ -170,7 +170,7 @@ def electrolyte(*, quick: bool) -> list[bool]:
             spread += list(amplitude / result["amplitude_sigma"].values[:, 0])
             found = fractions(norm, **common)["fraction"].sel(component="Zr").values
             blind.append((found - truth.fraction)[-6:].mean())
-        name = f"fractions.electrolyte_noise_{noise:g}"
+        name = f"species.electrolyte_noise_{noise:g}"
         text = f"{worst:.4f} at most with damage known, {np.mean(blind):+.3f} when it is not"
         reached.append(report(name, text, f"<= {most:g}", worst <= most))
         for what, values in (("fraction", pulls), ("damage", spread)):
@@ -195,7 +195,7 @@ def misfits(*, quick: bool) -> list[bool]:
         rate = float(np.mean((result["assessment"] & ASSESSMENT["misfit"]) != 0))
         text = f"{1000 * rate:.1f} of 1000"
         reached.append(
-            report(f"fractions.false_misfits_{name}", text, "0.3-3", 3e-4 <= rate <= 3e-3)
+            report(f"species.false_misfits_{name}", text, "0.3-3", 3e-4 <= rate <= 3e-3)
         )
     return reached
 
@@ -214,7 +214,7 @@ def species(*, quick: bool) -> list[bool]:
         wrong, late = wrong + (count > 3), late + (count < 3)
     text = f"{100 * wrong / tries:.1f} % one too many, {100 * late / tries:.1f} % too few"
     good = wrong / tries <= 0.025 and late == 0
-    reached = [report("fractions.rank_of_three", text, "<= 2.5 % (declared 1 %), 0 %", good)]
+    reached = [report("species.rank_of_three", text, "<= 2.5 % (declared 1 %), 0 %", good)]
     part = np.linspace(0, 1, 200)[:, None]
     clean = (1 - part) * ion(ENERGY) + part * metal(ENERGY)
     norm = frames(clean + 1e-3 * rng.standard_normal(clean.shape), ENERGY)
@@ -223,7 +223,7 @@ def species(*, quick: bool) -> list[bool]:
     off = float(np.abs(result["fraction"].values[:, order[1]] - part[:, 0]).max())
     width = float((result["fraction_high"] - result["fraction_low"]).mean())
     text = f"{off:.4f} at most; rotational band {width:.2f} wide on the mean"
-    reached.append(report("fractions.resolve_two", text, "<= 0.01", off <= 0.01))
+    reached.append(report("species.resolve_two", text, "<= 0.01", off <= 0.01))
     return reached
 
 
@@ -264,7 +264,7 @@ def shift_or_two_phases(*, quick: bool) -> list[bool]:
                 other = {"mixture": "shift", "shift": "mixture"}.get(truth)
                 false = counts[other] if other else counts["mixture"] + counts["shift"]
                 text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-                name = f"fractions.way_{truth}_{by:g}_eV_noise_{noise:g}"
+                name = f"species.way_{truth}_{by:g}_eV_noise_{noise:g}"
                 goal = "<= 3 % taken for another kind"
                 reached.append(report(name, text, goal, false <= 0.03 * seeds))
     return reached
@@ -309,11 +309,11 @@ def held_out(*, quick: bool) -> list[bool]:
         false = total - verdicts[truth] - verdicts["undecided"]
         text = ", ".join(f"{number} {name}" for name, number in verdicts.items() if number)
         goal = "<= 3 % taken for another kind"
-        reached.append(report(f"fractions.held_out_{truth}", text, goal, false <= 0.03 * total))
+        reached.append(report(f"species.held_out_{truth}", text, goal, false <= 0.03 * total))
     known = np.array(pulls)[np.isfinite(pulls)]
     text = f"mean {known.mean():+.2f}, standard deviation {known.std():.2f}"
     good = 0.9 <= float(known.std()) <= 1.1
-    reached.append(report("fractions.held_out_pulls_curvature", text, "0.9-1.1", good))
+    reached.append(report("species.held_out_pulls_curvature", text, "0.9-1.1", good))
     return reached
 
 
@@ -348,7 +348,7 @@ def nickelate() -> list[bool]:
             f"{whole['curvature_sigma'].item():.2f}; half-cycles "
             + " ".join(words[int(value)] for value in halves)
         )
-        name = f"fractions.lithium_nickel_oxide_{window[0]:.0f}_{window[1]:.0f}"
+        name = f"species.lithium_nickel_oxide_{window[0]:.0f}_{window[1]:.0f}"
         reached.append(report(name, text, "none, no truth is known", True))
     return reached
 
@@ -362,7 +362,7 @@ def main() -> int:
     if SHARED.is_dir():
         reached += against_larch(quick=quick)
     else:
-        print("fractions.gold: skipped, no ../shared/data")
+        print("species.gold: skipped, no ../shared/data")
     reached += electrolyte(quick=quick)
     reached += misfits(quick=quick)
     reached += species(quick=quick)
@@ -371,7 +371,7 @@ def main() -> int:
     if SHARED.is_dir():
         reached += nickelate()
     else:
-        print("fractions.lithium_nickel_oxide: skipped, no ../shared/data")
+        print("species.lithium_nickel_oxide: skipped, no ../shared/data")
     return 0 if all(reached) else 1
 
 
