@@ -110,7 +110,8 @@ def test_through_the_front_door(reader: str, entry: dict[str, Any]) -> None:
     timed: dict[str, Any] = {}
     if entry["start"] is None and reader != "neware_ndax":
         timed = {"first": "2026-05-04T10:00:00"}
-        if formats()[reader].technique != "electrochemistry":
+        options = entry.get("options", {})
+        if options.get("technique", formats()[reader].technique) != "electrochemistry":
             timed["period_s"] = 60.0
     dataset = operando.read(
         str(file), format=reader, tz="Europe/Paris", options=entry.get("options"), **timed

@@ -120,3 +120,20 @@ def test_refusals(
 def test_other_tables_are_not_claimed() -> None:
     for head in (b"a,b\n1,2\n", b",1\nx,2\n", b"", b"\x1f\x8b", b"#, 1\n", b": comment\n1 2\n"):
         assert not READER.sniff(head, "a.csv")
+
+
+def test_damage_is_damage_whoever_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package for cycler files puts another library in place of zlib, for the whole process."""
+
+    class OtherError(Exception):
+        pass
+
+    class Unpacker:
+        def decompress(self, raw: bytes, limit: int) -> bytes:
+            raise OtherError("Error -5")
+
+    monkeypatch.setattr(zlib, "decompressobj", lambda bits: Unpacker())
+    content = gzip.compress(CSV.encode())
+    assert not READER.sniff(content, "a.gz")
+    with pytest.raises(FormatError, match="gzip: damaged"):
+        READER.read(write(tmp_path, content, "a.gz"), calibration=LINE)

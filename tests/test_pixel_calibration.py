@@ -31,7 +31,7 @@ def foil(energy: Array) -> Array:
 
 def measured(truth: Array = TRUTH, *, noise: float = 2e-3, seed: int = 0) -> Array:
     """Return the foil on the camera: scaled, on a slope, with noise."""
-    energy = np.polynomial.polynomial.polyval(PIXELS, truth)
+    energy = np.asarray(np.polynomial.polynomial.polyval(PIXELS, truth), np.float64)
     clean = 1.7 * foil(energy) - 0.9 + 4e-4 * PIXELS
     return np.asarray(clean + np.random.default_rng(seed).normal(0, noise, PIXELS.size))
 
@@ -88,6 +88,21 @@ def test_what_is_no_match_says_so() -> None:
     assert calibrated(noise).assessment == "poor_match"
     upside_down = calibrated(-measured())
     assert upside_down.assessment == "poor_match"
+
+
+def test_a_camera_that_sees_more_than_the_standard_is_no_match() -> None:
+    near = STANDARD > 8960
+    found = calibrate_pixels(measured(), STANDARD[near], foil(STANDARD)[near])
+    assert found.assessment == "poor_match"
+
+
+def test_a_foil_that_looks_the_same_from_both_sides_is_ambiguous() -> None:
+    peak = np.exp(-0.5 * ((STANDARD - 9250) / 8) ** 2)
+    signal = np.exp(-0.5 * ((PIXELS - 160) / 10) ** 2)
+    signal += np.random.default_rng(4).normal(0, 1e-3, PIXELS.size)
+    found = calibrate_pixels(signal, STANDARD, peak, degree=1)
+    assert found.residual < 0.01
+    assert found.assessment == "ambiguous"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ STEP = 0.005
 STARTS = 8
 DISTINCT = 0.05
 """Candidates whose ends lie closer than this part of their span are one."""
-WORST = 0.15
+OVERHANG = 0.02
+"""Of the span that may lie beyond the standard, which is held at its last value there."""
+WORST = 0.1
 AMBIGUOUS = 1.25
 LEAST_PIXELS = 30
 
@@ -92,7 +94,7 @@ def calibrate_pixels(
     PixelCalibration
         sigma is statistical, from the scatter of the residual, widened for its serial correlation
         (the two spectra differ in resolution and background too). `assessment` is "poor_match"
-        when the residual is above 15 % of the foil (another foil, a standard too short, I0/I1
+        when the residual is above 10 % of the foil (another foil, a standard too short, I0/I1
         upside down), "ambiguous" when another mapping is nearly as good (a featureless edge).
 
     Raises
@@ -205,7 +207,10 @@ class _Match:
         slope = np.polynomial.polynomial.polyval(
             np.linspace(-1, 1, 21), np.polynomial.polynomial.polyder(bent.x)
         )
-        believed = scale_of_standard > 0 and np.all(slope * slope[0] > 0)
+        low_end, high_end = np.sort(np.polynomial.polynomial.polyval([-1.0, 1.0], bent.x))
+        margin = OVERHANG * (high_end - low_end)
+        covered = low_end > self.limits[0] - margin and high_end < self.limits[1] + margin
+        believed = scale_of_standard > 0 and covered and np.all(slope * slope[0] > 0)
         return _Fit(
             shape=bent.x,
             covariance=self._covariance(bent.jac, self.signal - fitted),

@@ -129,7 +129,7 @@ def _sweeps(log: xr.Dataset, direction: Integers, run: Integers) -> _Sweeps:
     voltage = log["voltage"].values.astype(np.float64)
     step = np.diff(voltage, prepend=voltage[0])
     moved = np.abs(step[(direction != 0) & np.isfinite(step)])
-    back = direction * step < -JUMP * float(np.median(moved))
+    back = direction * step < -JUMP * (float(np.median(moved)) if moved.size else np.inf)
     first = np.flatnonzero((np.diff(key, prepend=key[0] - 1) != 0) | back)
     end = np.append(first[1:], key.size)
     sweeping = direction[first] != 0

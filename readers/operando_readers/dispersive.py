@@ -85,7 +85,7 @@ def _unpacked(raw: bytes) -> tuple[bytes, bool]:
     unpacker = zlib.decompressobj(31)
     try:
         content = unpacker.decompress(raw, limit)
-    except zlib.error as error:
+    except Exception as error:  # fastnda puts isal in place of zlib, with errors of its own
         raise FormatError(f"gzip: damaged ({error})") from error
     if unpacker.unconsumed_tail or unpacker.unused_data:
         raise FormatError(f"gzip: {len(raw)} bytes unpack to more than {len(content)}; refused")
@@ -188,7 +188,7 @@ def sniff(head: bytes, name: str) -> bool:
     if head.startswith(GZIP):
         try:
             head = zlib.decompressobj(31).decompress(head, 1 << 16)
-        except zlib.error:
+        except Exception:  # as in `_unpacked`
             return False
     lines = head[: 1 << 16].decode("latin-1").replace("\r\n", "\n").split("\n", 2)
     if lines[0].startswith(":runabs"):
