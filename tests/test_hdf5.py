@@ -173,3 +173,18 @@ def test_a_string_that_claims_the_memory_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content[:at] + b"\x00\x00\x00\xf0" + content[at + 4 :])
     with pytest.raises(FormatError, match="claims 4026531840 bytes"), opened(File(path)):
         pass
+
+
+def test_a_data_set_that_points_at_other_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["word"] = "a text of variable length"
+        file["other"] = np.full(4, -1, np.int32)
+        there = file["word"].id.get_offset().to_bytes(8, "little")
+        other = file["other"].id.get_offset().to_bytes(8, "little")
+    content = path.read_bytes()
+    size = (16).to_bytes(8, "little")
+    assert content.count(there + size) == 1
+    path.write_bytes(content.replace(there + size, other + size))
+    with opened(File(path)) as root, pytest.raises(FormatError, match="string of 4294967295"):
+        root.text("word")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
 import sys
 import types
 import zipfile
@@ -240,3 +241,19 @@ def test_diffraction_beside_it_is_on_the_same_local_clock(shared_data: Path) -> 
     assert fifth - first == pytest.approx(246, abs=1.5)
     voltage = np.interp(fifth, log["elapsed"].values, log["voltage"].values)
     assert voltage == pytest.approx(3.58, abs=0.005)
+
+
+def test_the_library_leaves_the_decompression_of_others_alone() -> None:
+    """In a process of its own, as an import happens once."""
+    pytest.importorskip("fastnda")
+    code = (
+        "import zlib; kept = zlib.decompress, zlib.decompressobj\n"
+        "from pathlib import Path\n"
+        "from operando_readers import neware_ndax\n"
+        "from operando_readers._reader import File, FormatError\n"
+        "try:\n    neware_ndax.READER.read(File(Path('nothing.ndax')))\n"
+        "except (FormatError, OSError):\n    pass\n"
+        "import sys; assert 'fastnda.ndax' in sys.modules\n"
+        "assert (zlib.decompress, zlib.decompressobj) == kept\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

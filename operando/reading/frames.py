@@ -50,6 +50,8 @@ class _Seen:
     axes: dict[str, Array] = field(default_factory=dict)
     missing: npt.NDArray[np.int64] | None = None
     truncated: bool = False
+    truncated_frames: npt.NDArray[np.bool_] | None = None
+    """Which of them, where the file holds several and says so."""
     position: npt.NDArray[np.str_] | None = None
     told: dict[str, xr.Variable] = field(default_factory=dict)
     """Numbers of each frame: stage positions, the beamline's own reading of the potential ..."""
@@ -150,6 +152,8 @@ def _scan(
         problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['doubts']}"})
     if "position" in dataset.coords:
         item.position = dataset["position"].values.astype(str)
+    if "truncated" in dataset.coords:
+        item.truncated_frames = dataset["truncated"].values != 0
     if "regridded" in dataset.coords:
         item.regridded = dataset["regridded"].values != 0
     item.told = {
@@ -253,7 +257,8 @@ def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
         return flag | np.int32(FRAME_FLAGS["unreadable"])
     own = item.axes[axis]
     if item.truncated:
-        flag |= FRAME_FLAGS["truncated"]
+        which = True if item.truncated_frames is None else item.truncated_frames
+        flag |= np.where(which, FRAME_FLAGS["truncated"], 0).astype(np.int32)
     if item.regridded is not None:
         flag |= np.where(item.regridded, FRAME_FLAGS["regridded"], 0).astype(np.int32)
     if axis != SCATTERED and not same_grid(own, grid):

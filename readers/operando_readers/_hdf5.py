@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operando_readers._hdf5_heaps import SIGNATURE as SIGNATURE
-from operando_readers._hdf5_heaps import check_heaps
+from operando_readers._hdf5_heaps import check_heaps, claimed_length
 from operando_readers._reader import (
     ALWAYS_SMALL,
     LARGEST_MEMBER,
@@ -124,6 +124,8 @@ class Group:
                 return None
             if found.dtype.itemsize > LONGEST_TEXT:
                 raise FormatError(f"{where}: a string of {found.dtype.itemsize} bytes; refused")
+            if (claim := claimed_length(found)) > self._size:
+                raise FormatError(f"{where}: a string of {claim} bytes; refused")
             return _word(found[()])
 
     def texts(self, path: str) -> list[str] | None:

@@ -12,10 +12,14 @@ import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from operando_readers._reader import FormatError
+
+if TYPE_CHECKING:
+    import h5py
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST_CHECKED = 1 << 29
@@ -51,6 +55,19 @@ def check_heaps(path: Path) -> None:
         heaps = {start: _checked_end(held, start) for start in starts}
     if heaps:
         _check_claims(path, heaps, max(size, LEAST_CLAIM))
+
+
+def claimed_length(dataset: h5py.Dataset) -> int:
+    """Return what the first reference of a data set of strings claims, 0 where it is unknown.
+
+    `check_heaps` finds references to heaps that exist; a damaged data set may point at any bytes.
+    """
+    offset = dataset.id.get_offset()
+    if offset is None or dataset.dtype.kind != "O":
+        return 0
+    with Path(dataset.file.filename).open("rb") as stream:
+        stream.seek(offset)
+        return int.from_bytes(stream.read(4), "little")
 
 
 def _heaps(held: mmap.mmap) -> Iterator[int]:
