@@ -174,6 +174,8 @@ def test_without_fastnda_it_says_what_to_install(
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"NEWARE"])
 def test_damaged_file(tmp_path: Path, content: bytes) -> None:
     pytest.importorskip("fastnda")
+    damaged = tmp_path / "cell.ndax"
+    damaged.write_bytes(b"PK nothing")
     for name in ("a.ndax", "a.nda"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FormatError, match="fastnda") as error:
@@ -243,17 +245,19 @@ def test_diffraction_beside_it_is_on_the_same_local_clock(shared_data: Path) -> 
     assert voltage == pytest.approx(3.58, abs=0.005)
 
 
-def test_the_library_leaves_the_decompression_of_others_alone() -> None:
+def test_the_library_leaves_the_decompression_of_others_alone(tmp_path: Path) -> None:
     """In a process of its own, as an import happens once."""
     pytest.importorskip("fastnda")
+    damaged = tmp_path / "cell.ndax"
+    damaged.write_bytes(b"PK nothing")
     code = (
-        "import zlib; kept = zlib.decompress, zlib.decompressobj\n"
+        "import sys, zlib; kept = zlib.decompress, zlib.decompressobj\n"
         "from pathlib import Path\n"
         "from operando_readers import neware_ndax\n"
         "from operando_readers._reader import File, FormatError\n"
-        "try:\n    neware_ndax.READER.read(File(Path('nothing.ndax')))\n"
+        "try:\n    neware_ndax.READER.read(File(Path(sys.argv[1])))\n"
         "except (FormatError, OSError):\n    pass\n"
-        "import sys; assert 'fastnda.ndax' in sys.modules\n"
+        "assert 'fastnda.ndax' in sys.modules\n"
         "assert (zlib.decompress, zlib.decompressobj) == kept\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code, str(damaged)], check=True)

@@ -111,18 +111,25 @@ def read(file: File) -> xr.Dataset:
 
 
 def _decode(file: File) -> tuple[Any, dict[str, str | float], bool]:
-    """Return the rows, the metadata, and whether the file is of the kind that holds UTC."""
+    """Return what `_decoded` does; zlib is afterwards what it was.
+
+    fastnda puts isal in its place for the whole process, with errors of its own.
+    """
     kept = zlib.decompress, zlib.decompressobj
     try:
+        return _decoded(file)
+    finally:
+        zlib.decompress, zlib.decompressobj = kept
+
+
+def _decoded(file: File) -> tuple[Any, dict[str, str | float], bool]:
+    """Return the rows, the metadata, and whether the file is of the kind that holds UTC."""
+    try:
         import fastnda
-        import fastnda.ndax
     except ImportError as error:
         raise FormatError(
             "Neware files need fastnda; install it with pip install 'operando[neware]'"
         ) from error
-    finally:
-        # fastnda puts isal in place of zlib for the whole process, with errors of its own.
-        zlib.decompress, zlib.decompressobj = kept
     logging.getLogger("fastnda.ndax").addFilter(_is_news)
     with file.on_disk() as path, warnings.catch_warnings():
         # A version fastnda has not met is read all the same; the metadata say which one it is.
