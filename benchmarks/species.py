@@ -194,9 +194,7 @@ def misfits(*, quick: bool) -> list[bool]:
         result = fractions(norm, standards=standards, window=WINDOW, sigma=sigma)
         rate = float(np.mean((result["assessment"] & ASSESSMENT["misfit"]) != 0))
         text = f"{1000 * rate:.1f} of 1000"
-        reached.append(
-            report(f"species.false_misfits_{name}", text, "0.3-3", 3e-4 <= rate <= 3e-3)
-        )
+        reached.append(report(f"species.false_misfits_{name}", text, "0.3-3", 3e-4 <= rate <= 3e-3))
     return reached
 
 
