@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_the_data_library_publishes_the_stamp_as_start_time(shared_data: Path) -
     np.testing.assert_allclose(scan["energy"], table[:, 0], atol=1e-4)
     np.testing.assert_allclose(scan["i0"][0], table[:, 1], rtol=1e-7)
     np.testing.assert_allclose(scan["i1"][0], table[:, 2], rtol=1e-6)
+
+
+def test_a_long_line_costs_no_more_than_its_length(tmp_path: Path) -> None:
+    """Looking for the end of the beamline's name again at every blank took hours at this length."""
+    blanks = " " * 300_000
+    file = _write(tmp_path, _text().replace("Beamline 20 BM", f"Beamline 20 BM{blanks}x"))
+    start = time.process_time()
+    assert READER.read(file).attrs["instrument"] == f"APS 20 BM{blanks}x"
+    assert time.process_time() - start < 10
 
 
 def test_energies_descend_and_lines_end_as_windows_ends_them(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ ixdat's reader and Athena's plugin: energy in column 1, I0 in 3, the 36 elements
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,15 @@ def test_the_date_carries_its_zone(tmp_path: Path, stamp: str, start: str) -> No
     assert scan.attrs["clock"]["start"] == start
     assert scan.attrs["clock"]["zone"] == "UTC"
     assert scan.attrs["clock"]["marks"] == "start"
+
+
+def test_a_long_date_costs_no_more_than_its_length(tmp_path: Path) -> None:
+    """Looking for its end again at every blank took hours at this length."""
+    file = _write(tmp_path, PLAIN.replace("BST", f"BST{' ' * 300_000}x"))
+    start = time.process_time()
+    with pytest.raises(FormatError, match="Date: '13 May 2022"):
+        READER.read(file)
+    assert time.process_time() - start < 10
 
 
 def test_without_a_date_there_is_no_time(tmp_path: Path) -> None:

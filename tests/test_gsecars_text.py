@@ -66,6 +66,14 @@ def test_the_clock_begins_and_the_exposure_ends(tmp_path: Path) -> None:
     assert timeless.attrs["clock"]["source"] == "none"
 
 
+def test_a_scan_at_the_end_of_summer_time_is_read(tmp_path: Path) -> None:
+    """Its length is the counting time alone."""
+    header = HEADER.replace("Fri Apr 11 00:08:25 2008", "Thu Apr 10 23:08:25 2008")
+    scan = READER.read(_write(tmp_path, header + ROWS))
+    assert scan["exposure"].values == [4.0]
+    assert "2008-04-10T23:08:25, before the scan began" in scan.attrs["doubts"]
+
+
 def test_other_detectors_are_named_by_the_user(tmp_path: Path) -> None:
     scan = READER.read(_write(tmp_path, HEADER + ROWS), fluorescence="Zn Ka (mca1)", i1="")
     np.testing.assert_allclose(scan["mu"][0], [1e-4, 2e-4, 1.5e-4])
@@ -102,7 +110,7 @@ def test_descending_windows_and_kev(tmp_path: Path) -> None:
         (HEADER.replace(" D3\n", "\n") + ROWS, "line 17: 5 columns under 4 names"),
         (HEADER.replace("23:58:32", "later") + ROWS, "scan began: 'Thu Apr 10 later 2008'"),
         (HEADER.replace("Apr 10", "Foo 10") + ROWS, "month 'Foo' is not known"),
-        (HEADER.replace("Apr 11", "Apr 09") + ROWS, "scan ended: .*; before it began"),
+        (HEADER.replace("Apr 11", "Apr 09") + ROWS, "scan ended: .*; before the scan began"),
         (HEADER, "no numbers"),
     ],
 )

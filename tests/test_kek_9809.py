@@ -35,9 +35,9 @@ COLUMNS = """  Angle(c)  Angle(o)    time/s         2         3        21
       Mode         0         0         1         2         5
     Offset         0         0   100.000    50.000     0.000
 """
-ROWS = """  10.14110  10.14000      1.00      2100      1050      7450
-  10.13221  10.13000      1.00      2100       550      7450
-  10.12332  10.12000      2.00      4200      1100      7450
+ROWS = """  10.14010  10.14000      1.00      2100      1050      7450
+  10.13010  10.13000      1.00      2100       550      7450
+  10.12020  10.12000      2.00      4200      1100      7450
 """
 
 
@@ -91,9 +91,17 @@ def test_other_spans(tmp_path: Path, span: str, start: str | None, exposure: flo
 
 def test_the_commanded_angle(tmp_path: Path) -> None:
     scan = READER.read(_write(tmp_path, HEADER + COLUMNS + ROWS), angle="commanded")
-    np.testing.assert_allclose(scan["energy"], [_energy(a) for a in (10.1411, 10.13221, 10.12332)])
-    largest = _energy(10.12) - _energy(10.12332)
+    np.testing.assert_allclose(scan["energy"], [_energy(a) for a in (10.1401, 10.1301, 10.1202)])
+    largest = _energy(10.12) - _energy(10.1202)
     assert scan.attrs["angles_differ_ev"] == pytest.approx(largest, rel=1e-9)
+    assert "doubts" not in scan.attrs
+
+
+def test_angles_that_part_are_a_doubt(tmp_path: Path) -> None:
+    file = _write(tmp_path, HEADER + COLUMNS + ROWS.replace("10.12020", "10.12332"))
+    doubts = READER.read(file).attrs["doubts"]
+    assert _energy(10.12) - _energy(10.12332) == pytest.approx(3.7, abs=0.1)
+    assert doubts == "angles: observed and commanded part by up to 3.7 eV; angle= says which"
 
 
 ELEMENTS = """\
@@ -102,8 +110,8 @@ ELEMENTS = """\
     Offset         0         0     1.000     2.000   100.000     0.000     0.000     0.000
 """
 COUNTS = """\
-  10.14110  10.14000      2.00       102       204      2200   9000000   9000000         5
-  10.12332  10.12000      2.00       202       404      2200   9000000   9000000         5
+  10.14010  10.14000      2.00       102       204      2200   9000000   9000000         5
+  10.12020  10.12000      2.00       202       404      2200   9000000   9000000         5
 """
 
 
@@ -176,7 +184,10 @@ def test_missing_points_are_told(tmp_path: Path) -> None:
         (HEADER + COLUMNS + ROWS.replace("      7450", ""), "line 15: 5 columns under 6 names"),
         (HEADER.replace("D=", "E=") + COLUMNS + ROWS, "no lattice spacing"),
         (HEADER + COLUMNS + ROWS.replace(" 10.12000", " 97.12000"), "angle: .* expected between 0"),
-        (HEADER.replace("16.11.18 11:14", "16.11.17 11:14") + COLUMNS + ROWS, "ends before it beg"),
+        (
+            HEADER.replace("16.11.18 11:14", "16.11.17 11:14") + COLUMNS + ROWS,
+            "line 2: .*before the scan",
+        ),
         (HEADER.replace("16.11.18", "16.13.18") + COLUMNS + ROWS, "line 2: .*month"),
         (HEADER.replace("16.11.18", "18/11/16") + COLUMNS + ROWS, r"line 2: .*expected 'yy\.mm"),
         (HEADER + COLUMNS.replace("1         2         5", "4         4         5") + ROWS, "none"),
@@ -245,6 +256,7 @@ def test_energies_against_those_the_collector_was_asked_for(shared_data: Path) -
     found = scan["energy"].values[[0, -1]]
     np.testing.assert_allclose(found, asked * HC / 12398.52, atol=0.01)
     parted = READER.read(File(folder / "PFBL12C_2005.dat"))
+    assert "part by up to 16.7 eV" in parted.attrs["doubts"]
     assert parted.attrs["angles_differ_ev"] == pytest.approx(16.68, abs=0.01)
 
 

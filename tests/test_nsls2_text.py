@@ -77,6 +77,20 @@ def test_a_scan_of_less_than_a_second_has_no_known_length(tmp_path: Path) -> Non
     assert "exposure" not in _read(tmp_path, ("11:37:24", "11:36:53")).coords
 
 
+def test_a_scan_at_the_end_of_summer_time_is_read(tmp_path: Path) -> None:
+    """Clocks go from 2:00 back to 1:00: how long the scan took is not known."""
+    begin, end = ("02/03/2023  11:36:53", "11/05/2023  01:59:50"), ("11:37:24", "01:00:21")
+    scan = _read(tmp_path, begin, ("02/03/2023  11:37:24", "11/05/2023  11:37:24"), end)
+    assert scan.attrs["clock"]["start"] == "2023-11-05T01:59:50"
+    assert "exposure" not in scan.coords
+    assert "was the clock set back?" in scan.attrs["doubts"]
+
+
+def test_a_column_that_comes_twice_is_read_once(tmp_path: Path) -> None:
+    scan = _read(tmp_path, ("  aux1", "  i0"))
+    np.testing.assert_array_equal(scan["i0"][0], [8, 8, 9])
+
+
 def test_what_the_header_says(tmp_path: Path) -> None:
     attrs = _read(tmp_path).attrs
     assert (attrs["element"], attrs["edge"], attrs["reference_element"]) == ("Mo", "K", "Mo")
@@ -121,6 +135,15 @@ def test_inverting_amplifiers_are_turned_over(tmp_path: Path) -> None:
     assert scan.drop_attrs().identical(_read(tmp_path).drop_attrs())
 
 
+def test_a_glitch_does_not_hide_an_inverting_amplifier(tmp_path: Path) -> None:
+    """One reading of the wrong sign costs its point, not the scan."""
+    points = [[19970.0 + n, 8.0, -4.0, 2.0, 0.5, 1.0] for n in range(20)]
+    points[7][2] = 4.0
+    scan = _read(tmp_path, points=points)
+    assert scan.attrs["inverted"] == "i1"
+    assert np.flatnonzero(np.isnan(scan["mu"][0])).tolist() == [7]
+
+
 def test_a_counter_around_zero_is_not_turned_over(tmp_path: Path) -> None:
     noise = [[*p[:4], f, p[5]] for p, f in zip(POINTS, (-1e-6, 1e-6, -1e-6), strict=True)]
     scan = _read(tmp_path, points=noise)
@@ -153,7 +176,7 @@ def test_a_foil_of_the_library_has_no_time(tmp_path: Path) -> None:
         ([("  aux1", "")], "line 13: 6 columns under 5 names"),
         ([("# Start time", "# Begin")], "Start time: missing; expected MM/DD/YYYY"),
         ([("02/03/2023  11:36:53", "13/02/2023  11:36:53")], "Start time: .*month must be"),
-        ([("Stop time: 02", "Stop time: 01")], "Stop time: '01/03/2023.*; before the start"),
+        ([("Stop time: 02", "Stop time: 01")], "Stop time: 2023-01-03T.*; before the scan began"),
         ([("Stop time: 02/03/2023", "Stop time: today")], "Stop time: .*expected a date"),
     ],
 )

@@ -12,6 +12,8 @@ import xarray as xr
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import operando
+from operando.model import FRAME_FLAGS
 from operando_readers._edges import SYMBOLS
 from operando_readers._larch import larch
 from operando_readers._reader import File, FormatError, FormatWarning
@@ -160,7 +162,9 @@ def test_an_energy_without_a_unit_is_ev_where_it_cannot_be_kev(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("degrees", 1.0), ("radians", np.pi / 180)])
-@pytest.mark.parametrize("spacing", ["3.1355", "3.1355 Å", "3.1355 angstrom"])
+@pytest.mark.parametrize(
+    "spacing", ["3.1355", "3.1355 Å", "3.1355 angstrom", "3.1355  ||  13IDE:d"]
+)
 def test_angles_become_energies(tmp_path: Path, unit: str, factor: float, spacing: str) -> None:
     """Bragg by hand: at 14 degrees, E = 12398.419843320026 / (2 x 3.1355 sin 14)."""
     rows = "".join(f"{a * factor:.15g} 100 50 25\n" for a in (14.0, 13.0))
@@ -251,7 +255,28 @@ def test_a_chamber_without_beam_is_left_out(
     scan = _read(tmp_path, ("irefer", f"Ir{units}"), ("2: i0", f"2: i0{units}"), rows=rows)
     assert ("iref" not in scan) == left_out
     assert ("mu_reference" not in scan) == left_out
-    assert scan.attrs.get("left_out") == ("iref = Ir: no beam" if left_out else None)
+    assert scan.attrs.get("left_out") == (
+        f"iref = Ir: reads {reading:g} at the median, no beam" if left_out else None
+    )
+
+
+def test_columns_are_what_the_user_says(tmp_path: Path) -> None:
+    """A dark chamber that is named is used all the same, so that a series stays of one kind."""
+    dark = "".join(f"{8300 + n} 100 {n % 2 * -1.0} 25\n" for n in range(3))
+    file = _file(tmp_path, HEADER.replace("irefer", "ifluor") + dark)
+    assert READER.read(file)["mu"].attrs["mode"] == "fluorescence"
+    scan = READER.read(file, i1="ITRANS")
+    assert scan["mu"].attrs["mode"] == "transmission"
+    assert np.isnan(scan["mu"]).all()
+    assert "left_out" not in scan.attrs
+    np.testing.assert_array_equal(scan["mu_fluorescence"][0], [0.25, 0.25, 0.25])
+    bright = _file(tmp_path, HEADER.replace("irefer", "ifluor") + ROWS)
+    scan = READER.read(bright, i1="", fluorescence=["itrans", "ifluor"])
+    np.testing.assert_allclose(scan["mu"][0], [75 / 100, 70 / 110, 50 / 120])
+    assert scan["fluorescence"].attrs["column"] == "itrans + ifluor"
+    assert "i1" not in scan
+    with pytest.raises(FormatError, match=r"i0=: 'x' is no column; there are \['energy', 'i0'"):
+        READER.read(bright, i0="x")
 
 
 def _detectors(tmp_path: Path, names: str, rows: str, *, element: str = "Mn") -> xr.Dataset:
@@ -268,6 +293,10 @@ def test_detectors_add_up_each_with_its_dead_time(tmp_path: Path) -> None:
     np.testing.assert_allclose(scan["mu"][0], [0.85, 2.0], rtol=1e-15)
     assert scan["mu"].attrs["mode"] == "fluorescence"
     assert scan["fluorescence"].attrs["column"] == "Mn_Ka_mca1 x DTFactor_mca1 + Mn_Ka_mca2"
+    one = READER.read(File(tmp_path / "scan.xdi"), fluorescence="Fe_Ka_mca1")
+    np.testing.assert_allclose(one["fluorescence"][0], [99 * 1.5, 99 * 2], rtol=1e-15)
+    with pytest.raises(FormatError, match="neither absorption nor i0 with i1"):
+        READER.read(File(tmp_path / "scan.xdi"), fluorescence="")
     assert (scan.attrs["element"], scan.attrs["edge"]) == ("Mn", "K")
     assert scan.attrs["instrument"] == "Epics StepScan File / 2.0"
 
@@ -285,6 +314,7 @@ def test_detectors_of_another_element_are_not_the_signal(tmp_path: Path) -> None
         ([("itrans", "a"), ("irefer", "b")], "neither absorption nor i0 with i1"),
         ([("  8301.0", "# 8301.0")], "line 18: '8300.0 .* before the last line with #, line 19"),
         ([("8301.0", "nan")], "energy: 1 of 3 points have none"),
+        ([("energy eV", "energy keV")], r"energy: up to 8\.302e\+06 eV; expected .* below 1e\+06"),
         ([("8301.0", "8_301")], "line 19: .*expected numbers"),
         ([("8301.0", "8301,0")], "line 19: .*expected numbers"),
         ([(ROWS, "")], "line 18: no numbers"),
@@ -495,3 +525,13 @@ def test_the_symbols_are_those_of_the_elements() -> None:
     assert len(SYMBOLS) == len(set(SYMBOLS)) == 118
     numbers = {"H": 1, "Ti": 22, "Zr": 40, "Mo": 42, "La": 57, "Lu": 71, "Au": 79, "Og": 118}
     assert {symbol: SYMBOLS.index(symbol) + 1 for symbol in numbers} == numbers
+
+
+@pytest.mark.shared_data
+def test_repeats_that_carry_the_stamp_of_the_first_have_a_doubtful_clock(shared_data: Path) -> None:
+    """Three repeats each of three nickel compounds, three stamps for nine."""
+    frames = operando.read(str(shared_data / "formats/xas/ni2o3_ref_drift"), tz="America/Chicago")
+    starts = frames["time_start"].values
+    assert np.unique(starts).size == 3
+    doubtful = (frames["frame_flag"].values & FRAME_FLAGS["clock_suspect"]) != 0
+    assert doubtful.tolist() == [False, True, True] * 3

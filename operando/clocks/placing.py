@@ -171,6 +171,9 @@ def overlapping(start: Stamps, end: Stamps) -> npt.NDArray[np.bool_]:
 
     Tolerated are 1 ms and 1 % of the median exposure: a stated period rounds to less than that.
 
+    Of frames of unknown length those that begin with the one ahead are marked too: repeats that all
+    carry the stamp of the first.
+
     Shapes (n,), in the order of `start`. Most frames marked means that the exposure is wrong, or
     that the stamps mark its end.
     """
@@ -180,6 +183,7 @@ def overlapping(start: Stamps, end: Stamps) -> npt.NDArray[np.bool_]:
         exposure = np.median((end - start).astype(np.int64))
         tolerated = max(TOLERATED_OVERLAP, np.timedelta64(int(exposure / 100), "ns"))
         mask[1:] = reached - start[1:] > tolerated
+        mask[1:] |= (start[1:] == start[:-1]) & (end[1:] == start[1:]) & (end[:-1] == start[:-1])
     return mask
 
 

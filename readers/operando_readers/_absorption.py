@@ -24,6 +24,8 @@ COUNTERS = ("i0", "i1", "iref", "fluorescence")
 MADE = ("mu", "mu_fluorescence", "mu_reference")
 COUNTER = {"units": "1", "long_name": "counter reading, in its own unit"}
 SAME_ENERGY = 1e-9
+HIGHEST = 1e6
+"""No absorption edge lies higher in eV, by far: it is no energy, or one in another unit."""
 LEAST_COVER = 0.5
 """Scans that share less than this part of the energies of the others are not of one series."""
 
@@ -66,7 +68,8 @@ def spectrum(
     Raises
     ------
     FormatError
-        An energy that is no number, fewer than two energies, or nothing to make `mu` of.
+        An energy that is no number or above 1 MeV, fewer than two energies, or nothing to make `mu`
+        of.
     """
     if not np.isfinite(energy).all():
         lost = int(np.count_nonzero(~np.isfinite(energy)))
@@ -74,6 +77,8 @@ def spectrum(
     axis, group = np.unique(energy, return_inverse=True)
     if axis.size < 2 or axis[0] <= 0:
         raise FormatError(f"energy: {axis[:3]} eV; expected a scan over several positive energies")
+    if axis[-1] > HIGHEST:
+        raise FormatError(f"energy: up to {axis[-1]:g} eV; expected energies below {HIGHEST:g} eV")
     given = {name: np.asarray(values, dtype=float) for name, values in channels.items()}
     made = {**_absorptions(given), **given}
     mode = "file" if "mu" in given else "transmission"

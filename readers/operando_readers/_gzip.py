@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import zlib
 
 from operando_readers._reader import ALWAYS_SMALL, LARGEST_RATIO, FormatError
 
 MAGIC = b"\x1f\x8b"
 LARGEST = 256 << 20
+CHUNK = 1 << 16
 
 
 def unpacked(raw: bytes, *, largest: int = LARGEST) -> tuple[bytes, str | None]:
     """Return what a gzip file holds, and why that may not be all of it.
 
-    Bytes that are not gzip are returned as they are.
+    Bytes that are not gzip are returned as they are. A file may be several that were joined, as
+    programs that compress in parallel write it.
 
     Raises
     ------
@@ -23,14 +27,20 @@ def unpacked(raw: bytes, *, largest: int = LARGEST) -> tuple[bytes, str | None]:
     if not raw.startswith(MAGIC):
         return raw, None
     limit = min(max(ALWAYS_SMALL, LARGEST_RATIO * len(raw)), largest)
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        content = unpacker.decompress(raw, limit)
-    except zlib.error as error:
-        raise FormatError(f"gzip: damaged ({error})") from error
-    if unpacker.unconsumed_tail:
-        raise FormatError(f"gzip: {len(raw)} bytes unpack to more than {limit}; refused")
-    return content, None if unpacker.eof else "gzip: ends early"
+    content = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+        try:
+            while chunk := stream.read1(CHUNK):
+                content += chunk
+                if len(content) > limit:
+                    raise FormatError(
+                        f"gzip: {len(raw)} bytes unpack to more than {limit}; refused"
+                    )
+        except EOFError:
+            return bytes(content), "gzip: ends early"
+        except (OSError, zlib.error) as error:
+            raise FormatError(f"gzip: damaged ({error})") from error
+    return bytes(content), None
 
 
 def first_bytes(head: bytes, count: int) -> bytes:

@@ -35,6 +35,9 @@ LEAST_LIGHT = 1e-3
 CTIME = re.compile(
     r"(?:[A-Za-z]{3,9}\s+)?([A-Za-z]{3,9})\s+(\d{1,2})\s+(\d{1,2}:\d\d:\d\d)\s+(\d{4})"
 )
+SECOND = np.timedelta64(1, "s")
+SUMMER_TIME = 3600.0
+"""Seconds a clock is set back at its end."""
 NO_CLOCK = clock(start=None, zone=None, marks="start", source="none")
 
 
@@ -222,6 +225,25 @@ def started(text: str, *, what: str, date_order: DateOrder | None = None) -> dic
     )
 
 
+def lasted(begin: str, end: str, *, what: str) -> tuple[float | None, list[str]]:
+    """Return the seconds between two local stamps, and what is doubtful about them.
+
+    A scan that ends up to an hour before it begins was running when summer time ended: the scan is
+    good, its length is not known.
+
+    Raises
+    ------
+    FormatError
+        It ends earlier than that.
+    """
+    seconds = float((np.datetime64(end, "ns") - np.datetime64(begin, "ns")) / SECOND)
+    if seconds < -SUMMER_TIME:
+        raise FormatError(f"{what}: {end}; before the scan began, {begin}")
+    if seconds < 0:
+        return None, [f"{what}: {end}, before the scan began, {begin}; was the clock set back?"]
+    return seconds, []
+
+
 def from_ctime(text: str, *, what: str) -> str:
     """Put "Sun May 21 00:13:57 2006" into the order of other dates.
 
@@ -249,6 +271,7 @@ def scan(
     header: str,
     points: int | None = None,
     truncated: str | None = None,
+    doubts: Sequence[str] = (),
     **facts: Any,
 ) -> xr.Dataset:
     """Return a scan as a dataset of one frame.
@@ -262,6 +285,9 @@ def scan(
         Absorption the file itself holds, as for `_absorption.spectrum`.
     points
         How many the header promises.
+    doubts
+        What is to be looked at before the scan is believed: told in attrs `doubts`, which become a
+        problem of the series.
     facts
         More attributes; None is left out.
 
@@ -288,6 +314,7 @@ def scan(
         metadata={"header": header},
         truncated=truncated,
         left_out="; ".join(found.left_out) or None,
+        doubts="; ".join(doubts) or None,
         **facts,
     )
     for role, column in found.columns.items():

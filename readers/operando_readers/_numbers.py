@@ -112,16 +112,17 @@ def is_number(field: str) -> bool:
 
 def _describe(lines: Sequence[str], *, first: int, delimiter: str | None) -> str:
     """Say which line is not what the first one promises."""
-    columns = None
+    columns, model = None, first
     for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         fields = line.split(delimiter)
         if not all(is_number(field) for field in fields):
             return f"line {number}: {_quote(line)}; expected numbers"
-        columns = columns or len(fields)
+        if columns is None:
+            columns, model = len(fields), number
         if len(fields) != columns:
-            return f"line {number}: {len(fields)} numbers; expected {columns} as in line {first}"
+            return f"line {number}: {len(fields)} numbers; expected {columns} as in line {model}"
     return f"line {first}: not a table of numbers"
 
 

@@ -10,13 +10,16 @@ Literal = str | bool | None | list["Literal"]
 
 TOKEN = re.compile(
     r"""\s*(?:
-        '(?P<single>(?:[^'\\]|\\.)*)'
-      | "(?P<double>(?:[^"\\]|\\.)*)"
+        '(?P<single>(?:[^'\\]++|\\.)*+)'
+      | "(?P<double>(?:[^"\\]++|\\.)*+)"
       | (?P<bare>!?![01]|[\w.+-]+)
       | (?P<open>[(\[{]) | (?P<close>[)\]}]) | (?P<comma>,|=>)
     )""",
     re.VERBOSE | re.DOTALL,
 )
+"""Possessive: what a string may go back to would take a hundred bytes a character."""
+DEEPEST = 20
+"""Lists within lists; Athena writes two."""
 ESCAPE = re.compile(r"\\(?:x\{([0-9a-fA-F]{1,6})\}|(.))", re.DOTALL)
 CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "a": "\a", "b": "\b", "f": "\f"}
 WORDS: dict[str, Literal] = {"undef": None, "!!1": True, "!!0": False, "!1": False, "!0": True}
@@ -40,6 +43,8 @@ def literal(text: str, at: int) -> tuple[Literal, int]:
     while match := TOKEN.match(text, at):
         at = match.end()
         if match["open"]:
+            if len(open_lists) == DEEPEST:
+                raise FormatError(f"line {_line(text, at)}: lists within lists beyond {DEEPEST}")
             open_lists.append([])
             continue
         if match["comma"]:

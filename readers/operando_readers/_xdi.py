@@ -57,6 +57,10 @@ class Header:
         """Return the value of the first of these fields that is there, spelt in any case."""
         return next((self.found[key.lower()][0] for key in keys if key.lower() in self.found), "")
 
+    def plain(self, *keys: str) -> str:
+        """Return a value as `get`, without the process variable behind "||"."""
+        return self.get(*keys).partition("||")[0].strip()
+
     def doubt(self, key: str, reason: str) -> None:
         """Note that a field is not as it should be, with its line where it has one."""
         where = f"line {self.found[key.lower()][1]}: " if key.lower() in self.found else ""

@@ -55,7 +55,7 @@ FIRST = re.compile(r"#\s*1-D Scan File created\b.*LabVIEW Control Panel")
 STAMP = re.compile(r"created\s+(?:by LabVIEW Control Panel\s+)?(.*?)(?:;|by LabVIEW|$)")
 DURATION = re.compile(r"Scan time\s+(\d{1,4})\s*hrs\s+(\d{1,2})\s*min\s+(\d{1,2})\s*sec")
 EDGE = re.compile(r"^#\s*E0:\s*(\d{1,7}(?:\.\d*)?)\s*eV(?:\s+(\d{1,7})\s*points)?", re.MULTILINE)
-BEAMLINE = re.compile(r"^#\s*Beamline\s+(\S.*?)\s*$", re.MULTILINE)
+BEAMLINE = re.compile(r"^#\s*Beamline\s+(\S.*)$", re.MULTILINE)
 LINE = re.compile(r"(?P<detector>.*?):*(?P<element>[A-Z][a-z]?)(?P<shell>[KL])[abg]\d?_Sum")
 SAME_EDGE = 50.0
 """eV between the edge of an element and E0 up to which its line is meant."""
@@ -117,7 +117,7 @@ def read(
         dwell=None if dwell is None else columns[dwell],
         exposure=_seconds(header.text),
         clock=started(_stamp(header.text), what="line 1", date_order="mdy"),
-        instrument=f"APS {beamline[1]}" if beamline else "APS (LabVIEW control panel)",
+        instrument=f"APS {beamline[1].rstrip()}" if beamline else "APS (LabVIEW control panel)",
         header=header.text,
         points=header.points,
         truncated=truncated,

@@ -15,7 +15,7 @@ Energy, in eV: ``$(EnergyAchieved)``, the PV that ends in ``Energy:sp``, as Athe
 Counters: at HXMA the scaler channels ``mcs03`` to ``mcs06`` are the fluorescence chamber (Lytle),
 I0, It and Iref; this is the station's wiring, not written in the file, so check it and name the
 columns by their PV or by ``Detector1`` .. where it is another. Readings are counts as they were;
-a background that was measured (time not 0) is reported by a FormatWarning, not subtracted.
+a background that was measured (time not 0) is told in attrs `doubts`, not subtracted.
 
 Uncertainty: none in the file.
 """
@@ -23,7 +23,6 @@ Uncertainty: none in the file.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +39,7 @@ from operando_readers._named_scan import (
     scan,
 )
 from operando_readers._numbers import ends_mid_line
-from operando_readers._reader import File, FormatError, FormatWarning, Reader
+from operando_readers._reader import File, FormatError, Reader
 from operando_readers._text import text_of
 
 Array = npt.NDArray[np.float64]
@@ -97,6 +96,7 @@ def read(
         energy=axis,
     )
     dwell = first_of(columns, "acqDwellmSec", ".*:mcs:delay")
+    edge, doubts = _edge(header)
     return scan(
         electronvolts(columns[axis], what=axis, unit=energy_unit),
         found,
@@ -105,7 +105,8 @@ def read(
         instrument="CLS HXMA" if any("BL1606-ID" in name for name in columns) else "CLS",
         header=header,
         truncated=truncated,
-        e0_ev=_edge(header),
+        doubts=doubts,
+        e0_ev=edge,
     )
 
 
@@ -143,18 +144,14 @@ def _names(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     return found[0], found[-1]
 
 
-def _edge(header: str) -> float | None:
-    """Return the edge energy the scan was set up for."""
+def _edge(header: str) -> tuple[float | None, list[str]]:
+    """Return the edge energy the scan was set up for, and what is to be said of the background."""
     match = BACKGROUND.search(header)
     if match is None:
-        return None
-    if int(match[1]) > 0:
-        warnings.warn(
-            f"background counts{match[2]} in {int(match[1]) * 1e-7:g} s are not subtracted",
-            FormatWarning,
-            stacklevel=2,
-        )
-    return float(match[3])
+        return None, []
+    seconds = int(match[1]) * 1e-7
+    said = f"background counts{match[2]} in {seconds:g} s are not subtracted"
+    return float(match[3]), [said] if seconds > 0 else []
 
 
 def sniff(head: bytes, name: str) -> bool:

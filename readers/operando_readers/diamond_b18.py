@@ -52,7 +52,7 @@ from operando_readers._text import text_of
 
 Array = npt.NDArray[np.float64]
 
-DATE = re.compile(r"^#.*?\bDate:[ \t]*(?:[A-Za-z]{3,9},[ \t]*)?(.*?)[ \t]*$", re.MULTILINE)
+DATE = re.compile(r"^#.*?\bDate:[ \t]*(?:[A-Za-z]{3,9},[ \t]*)?(.*)$", re.MULTILINE)
 ZONES = {"BST": "+01:00", "GMT": "+00:00", "UTC": "+00:00"}
 """Clocks of Britain; B18 has no other."""
 RATIO = ("QexafsFFI0", "VortexQexafsFFI0", r"FF/?I0")
@@ -165,9 +165,10 @@ def _clock(header: str) -> dict[str, Any]:
     match = DATE.search(header)
     if match is None:
         return dict(NO_CLOCK)
-    stamp, _, zone = match[1].rpartition(" ")
+    text = match[1].strip()
+    stamp, _, zone = text.rpartition(" ")
     if zone not in ZONES:
-        raise FormatError(f"Date: {match[1]!r}; expected a date, a time and BST or GMT")
+        raise FormatError(f"Date: {text[:40]!r}; expected a date, a time and BST or GMT")
     return started(f"{stamp} {ZONES[zone]}", what="Date")
 
 

@@ -33,6 +33,7 @@ from operando_readers._named_scan import (
     electronvolts,
     first_of,
     from_ctime,
+    lasted,
     scan,
     started,
 )
@@ -98,7 +99,7 @@ def read(
     )
     dwell = first_of(columns, "scaler count time", ".*count time")
     e0, points, prefix = _number(EDGE, header), _number(POINTS, header), PREFIX.search(header)
-    clock, exposure = _times(header)
+    clock, exposure, doubts = _times(header)
     return scan(
         electronvolts(columns[axis], what=axis, unit=energy_unit, e0=e0),
         found,
@@ -109,6 +110,7 @@ def read(
         header=header,
         points=None if points is None else int(points),
         truncated=truncated,
+        doubts=doubts,
         e0_ev=e0,
     )
 
@@ -146,19 +148,16 @@ def _number(pattern: re.Pattern[str], header: str) -> float | None:
     return float(match[1]) if match else None
 
 
-def _times(header: str) -> tuple[dict[str, object], float | None]:
-    """Return the clock, and the seconds between beginning and end."""
+def _times(header: str) -> tuple[dict[str, object], float | None, list[str]]:
+    """Return the clock, the seconds between beginning and end, and what is doubtful there."""
     began, ended = BEGAN.search(header), ENDED.search(header)
     if began is None:
-        return dict(NO_CLOCK), None
+        return dict(NO_CLOCK), None, []
     clock = started(from_ctime(began[1], what="scan began"), what="scan began")
     if ended is None or not ended[1].strip():
-        return clock, None
+        return clock, None, []
     end = started(from_ctime(ended[1], what="scan ended"), what="scan ended")
-    span = np.datetime64(end["start"], "ns") - np.datetime64(clock["start"], "ns")
-    if span < np.timedelta64(0):
-        raise FormatError(f"scan ended: {ended[1].strip()!r}; before it began")
-    return clock, float(span / np.timedelta64(1, "s"))
+    return clock, *lasted(clock["start"], end["start"], what="scan ended")
 
 
 def sniff(head: bytes, name: str) -> bool:

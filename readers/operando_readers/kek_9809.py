@@ -13,7 +13,9 @@ their difference, or the sum of the dwells where that is longer (a scan within o
 Energy = hc / (2 D sin angle), hc = 12398.42 eV angstrom. The collector itself computes with
 12398.52: its energies, those of the block table, are higher by 8e-6 of their value (0.06 eV at
 7 keV). The angle is the observed one, Angle(o), unless the option says commanded, Angle(c). The two
-may part: by 0.011 degree (17 eV) at the end of PFBL12C_2005; attrs `angles_differ_ev` tells.
+may part: by 0.011 degree (17 eV) at the end of PFBL12C_2005, where the edge of mercury (12284 eV)
+is at 12279 eV by the one and at 12287 eV by the other. Attrs `angles_differ_ev` tells; from 1 eV
+on it is a doubt.
 
 Counters are told by ``Mode``: 1 = I0, 2 = transmitted, 3 = fluorescence (added, up to 19 elements),
 4 = electron yield, 5 = other, 103 = input count rate of an element, 101 = resets of its amplifier.
@@ -39,7 +41,15 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando_readers._absorption import energy_of_angle
-from operando_readers._named_scan import NO_CLOCK, believable, counters, named, scan, started
+from operando_readers._named_scan import (
+    NO_CLOCK,
+    believable,
+    counters,
+    lasted,
+    named,
+    scan,
+    started,
+)
 from operando_readers._numbers import ends_mid_line, is_number, rows
 from operando_readers._reader import File, FormatError, Reader
 from operando_readers._text import text_of
@@ -56,6 +66,8 @@ SPAN = re.compile(
 )
 SPACING = re.compile(r"\bD\s*=\s*(\d+(?:\.\d*)?)\s*A\b")
 POINTS = re.compile(r"\bPoints\s*=\s*(\d{1,7})")
+PARTED_EV = 1.0
+"""Angles that differ by more make two spectra; where all is well it is 0.1 eV."""
 WIDTH = 10
 """Characters of a field, where large offsets leave no blank between."""
 OLDEST = 90
@@ -109,8 +121,12 @@ def read(
     header = about.text
     spacing = _spacing(header)
     energies = {name: _energy(table[:, column], spacing) for name, column in ANGLES.items()}
-    clock, span = _times(header.split("\n", 2)[1])
+    clock, span, doubts = _times(header.split("\n", 2)[1])
     points = POINTS.search(header)
+    parted = float(np.max(np.abs(energies["observed"] - energies["commanded"])))
+    if parted > PARTED_EV:
+        told = f"observed and commanded part by up to {parted:.1f} eV; angle= says which"
+        doubts.append(f"angles: {told}")
     return scan(
         energies[angle],
         counters(
@@ -125,8 +141,9 @@ def read(
         header=header,
         points=int(points[1]) if points else None,
         truncated=truncated,
+        doubts=doubts,
         mono_d_angstrom=spacing,
-        angles_differ_ev=float(np.max(np.abs(energies["observed"] - energies["commanded"]))),
+        angles_differ_ev=parted,
     )
 
 
@@ -199,21 +216,18 @@ def _energy(degree: Array, spacing: float) -> Array:
     return energy_of_angle(degree, spacing)
 
 
-def _times(line: str) -> tuple[Mapping[str, Any], float | None]:
-    """Return the clock, and the seconds between begin and end (None where it did not end)."""
+def _times(line: str) -> tuple[Mapping[str, Any], float | None, list[str]]:
+    """Return the clock, the seconds it took (None where it did not end), and what is doubtful."""
     match = SPAN.search(line)
     if match is None:
         if re.search(r"\d:\d\d", line):
             raise FormatError(f"line 2: {line.strip()[-40:]!r}; expected 'yy.mm.dd hh:mm - ...'")
-        return NO_CLOCK, None
+        return NO_CLOCK, None, []
     begin = started(_iso(match.groups()[:4]), what="line 2")
     if match[5] is None:
-        return begin, None
+        return begin, None, []
     end = started(_iso(match.groups()[4:]), what="line 2")
-    span = np.datetime64(end["start"], "ns") - np.datetime64(begin["start"], "ns")
-    if span < np.timedelta64(0):
-        raise FormatError(f"line 2: {match[0]!r}; ends before it begins")
-    return begin, float(span / np.timedelta64(1, "s"))
+    return begin, *lasted(begin["start"], end["start"], what="line 2")
 
 
 def _iso(parts: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ What is done to the data: the bins are weighted means, and where no point of the
 bin its counters are the far tail of the weights (1e-90). Points with less than a millionth of the
 largest I0 are no measurement: at the ends they are dropped, and counted in attrs
 ``points_dropped``; between measured ones they are NaN. A current amplifier that inverts makes a
-counter negative throughout: such counters are turned over, and attrs ``inverted`` names them.
+counter negative: those that are at nine of ten points are turned over, and attrs ``inverted`` names
+them.
 """
 
 from __future__ import annotations
@@ -30,10 +31,9 @@ import xarray as xr
 
 from operando_readers._absorption import spectrum
 from operando_readers._edges import check_ev, edge_of, symbol_of, symbol_of_number
-from operando_readers._numbers import columns as columns_of
+from operando_readers._named_scan import columns_of, lasted, started
 from operando_readers._numbers import ends_mid_line
 from operando_readers._reader import File, FormatError, Reader, clock
-from operando_readers._stamps import moments
 
 Array = npt.NDArray[np.float64]
 
@@ -41,6 +41,8 @@ COUNTERS = {"i0": "i0", "it": "i1", "ir": "iref", "iff": "fluorescence"}
 """Our counters by the names of their columns."""
 LIBRARY = ["energy", "mu", "dmude"]
 LEAST_WEIGHT = 1e-6
+INVERTED = 0.9
+"""More than this part of the readings of an inverting amplifier is negative, whatever glitches."""
 ATOMIC_NUMBER = re.compile(r"\(\s*(\d{1,3})\s*\)")
 
 
@@ -129,38 +131,27 @@ def _measured(column: dict[str, Array]) -> tuple[Array, dict[str, Array], int]:
 
 
 def _turned_over(counters: dict[str, Array]) -> list[str]:
-    """Make counters positive that are negative throughout; return which were not."""
+    """Make counters positive that are negative but for glitches; return which were not."""
     inverted = []
     for name, values in counters.items():
         finite = values[np.isfinite(values)]
-        if finite.size and np.all(finite < 0):
+        if finite.size and np.mean(finite < 0) > INVERTED:
             counters[name] = -values
             inverted.append(name)
     return inverted
 
 
 def _when(metadata: dict[str, str]) -> dict[str, Any]:
-    """Return the clock and the exposure."""
-    stamps = []
+    """Return the clock, the exposure and what is doubtful about them."""
+    clocks = []
     for key in ("Start time", "Stop time"):
         text = metadata.get(key, "")
         if not text:
             raise FormatError(f"{key}: missing; expected MM/DD/YYYY hh:mm:ss")
-        stamps.append(moments([text], what=key, date_order="mdy"))
-    start, stop = stamps
-    seconds = float((stop.values[0] - start.values[0]).astype("m8[ns]").astype(np.int64)) / 1e9
-    if seconds < 0:
-        raise FormatError(f"Stop time: {metadata['Stop time']!r}; before the start")
-    return {
-        "clock": clock(
-            start=start.iso(0),
-            zone=start.zone,
-            marks="start",
-            source="header",
-            sigma_s=start.resolution_s / 2 or None,
-        ),
-        "exposure": seconds or None,
-    }
+        clocks.append(started(text, what=key, date_order="mdy"))
+    start, stop = clocks
+    seconds, doubts = lasted(start["start"], stop["start"], what="Stop time")
+    return {"clock": start, "exposure": seconds or None, "doubts": "; ".join(doubts) or None}
 
 
 def _element(text: str) -> str | None:

@@ -12,8 +12,8 @@ the date of the first (those in the XAS Data Library do): then a log must give t
 
 Offsets are the dark readings in counts per second, and are subtracted already: in the real file
 reading + offset times real time clock is an integer, as counts are, for every row of a full
-second. They are kept in the header, never used. Weights other than 1 are reported by a
-FormatWarning and not applied.
+second. They are kept in the header, never used. Weights other than 1 are told in attrs
+`doubts` and not applied.
 
 Counters: ``I0``, ``I1``, ``I2`` (behind the reference foil). Fluorescence is the sum of the first
 window of all elements (``SCA1.1`` .. or ``SCA1_1`` ..), as they counted: not corrected for dead
@@ -29,8 +29,7 @@ Uncertainty: none in the file.
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +46,7 @@ from operando_readers._named_scan import (
     started,
 )
 from operando_readers._numbers import ends_mid_line, is_number
-from operando_readers._reader import File, FormatError, FormatWarning, Reader
+from operando_readers._reader import File, FormatError, Reader
 from operando_readers._text import text_of
 
 Array = npt.NDArray[np.float64]
@@ -89,6 +88,7 @@ def read(
         absorption of.
     """
     lines, columns, truncated = _open(file)
+    doubts = _weights(lines, columns)
     axis = first_of(columns, "achieved energy", "requested energy")
     if axis is None:
         raise FormatError(f"columns: {list(columns)}; no 'Achieved Energy' or 'Requested Energy'")
@@ -114,6 +114,7 @@ def read(
         header="\n".join(lines),
         points=_size(lines)[0],
         truncated=truncated,
+        doubts=doubts,
     )
 
 
@@ -126,7 +127,6 @@ def _open(file: File) -> tuple[list[str], dict[str, Array], str | None]:
     names = [line.strip() for line in lines[at : at + count]]
     if len(names) < count or not all(names):
         raise FormatError(f"line {at + 1}: {len(names)} lines; expected {count} names of columns")
-    _check_weights(lines, names)
     columns, truncated = columns_of(
         lines[at + count :], names, first=at + count + 1, mid_line=ends_mid_line(text)
     )
@@ -154,8 +154,9 @@ def _after(lines: Sequence[str], mark: str) -> int:
     raise FormatError(f"header: no line {mark!r} below the comments")
 
 
-def _check_weights(lines: Sequence[str], names: Sequence[str]) -> None:
+def _weights(lines: Sequence[str], columns: Mapping[str, Array]) -> list[str]:
     """Say which columns the collector gave a weight."""
+    names = list(columns)
     at = _after(lines, "Weights:")
     line = "".join(lines[at : at + 1])
     fields = line.split()
@@ -163,8 +164,7 @@ def _check_weights(lines: Sequence[str], names: Sequence[str]) -> None:
         raise FormatError(f"line {at + 1}: {line[:40]!r}; expected a weight for every column")
     of_columns = zip(names[len(names) - len(fields) :], fields, strict=True)
     weighted = {name: field for name, field in of_columns if float(field) != 1.0}
-    if weighted:
-        warnings.warn(f"weights {weighted} are not applied", FormatWarning, stacklevel=2)
+    return [f"weights {weighted} are not applied"] if weighted else []
 
 
 def sniff(head: bytes, name: str) -> bool:

@@ -30,6 +30,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -84,8 +85,23 @@ REGION = re.compile(r"([A-Z][a-z]?)_([KLM][ab]\d?)_mca(\d+)")
 LEAST_LIGHT = 1e-3
 
 
-def read(file: File) -> xr.Dataset:
+def read(
+    file: File,
+    *,
+    i0: str | None = None,
+    i1: str | None = None,
+    iref: str | None = None,
+    fluorescence: str | Sequence[str] | None = None,
+) -> xr.Dataset:
     """Read one scan.
+
+    Parameters
+    ----------
+    i0, i1, iref, fluorescence
+        Columns, by their names; several for fluorescence are added, each corrected for its dead
+        time as above. None takes the usual ones; "" leaves the counter out. A column that is named
+        is used whatever it reads: name them in a series, where a scan that lost its beam is then
+        NaN instead of being in fluorescence.
 
     Returns
     -------
@@ -111,7 +127,8 @@ def read(file: File) -> xr.Dataset:
         lines[header.first_row :], first=header.first_row + 1, mid_line=ends_mid_line(text)
     )
     named = _named(header, table)
-    found = _channels(header, named)
+    asked = {"i0": i0, "i1": i1, "iref": iref, "fluorescence": fluorescence}
+    found = _channels(header, named, asked)
     dataset = spectrum(
         _energy(header, named),
         {role: values for role, (_, values) in found.items()},
@@ -176,7 +193,7 @@ def _factor(column: Column, units: dict[str, float]) -> float:
 
 
 def _spacing(header: Header, column: Column) -> float:
-    text = header.get("Mono.d_spacing", "Mono.dspacing").partition("||")[0].strip()
+    text = header.plain("Mono.d_spacing", "Mono.dspacing")
     match = SPACING.fullmatch(text)
     if match is None or not float(match[1]) > 0:
         found = f"is {text!r}" if text else "is missing"
@@ -184,17 +201,23 @@ def _spacing(header: Header, column: Column) -> float:
     return float(match[1])
 
 
-def _channels(header: Header, named: Named) -> dict[str, tuple[str, Array]]:
+def _channels(
+    header: Header, named: Named, asked: Mapping[str, str | Sequence[str] | None]
+) -> dict[str, tuple[str, Array]]:
     """Return our variables, each with the columns it is made of."""
     found: dict[str, tuple[Column, Array]] = {}
     for role, names in ROLES.items():
         for name in names:
-            if name in named:
+            if name in named and asked.get(role) is None:
                 found.setdefault(role, named[name])
     _leave_out_dark(header, found)
     channels = {role: (column.name, values) for role, (column, values) in found.items()}
-    if "fluorescence" not in channels and (several := _fluorescence(header, named)):
-        channels["fluorescence"] = several
+    for role, wish in asked.items():
+        if wish:
+            channels[role] = _added(named, [wish] if isinstance(wish, str) else wish, role=role)
+    usual = asked["fluorescence"] is None and "fluorescence" not in channels
+    if usual and (detectors := _detectors(header, named)):
+        channels["fluorescence"] = _added(named, detectors, role="fluorescence")
     for role, (name, counters) in NORMALISED.items():
         if name in named and role not in channels and not counters <= set(channels):
             channels[role] = (named[name][0].name, named[name][1])
@@ -211,7 +234,8 @@ def _leave_out_dark(header: Header, found: dict[str, tuple[Column, Array]]) -> N
         alike = column.unit == monitor.unit != ""
         if not _median(values) > (LEAST_LIGHT * _median(i0) if alike else 0.0):
             del found[role]
-            header.left_out.append(f"{role} = {column.name}: no beam")
+            reads = f"reads {_median(values):g} at the median, no beam"
+            header.left_out.append(f"{role} = {column.name}: {reads}")
 
 
 def _median(values: Array) -> float:
@@ -219,23 +243,31 @@ def _median(values: Array) -> float:
     return float(np.median(finite)) if finite.size else 0.0
 
 
-def _fluorescence(header: Header, named: Named) -> tuple[str, Array] | None:
-    """Return the sum of several detectors, corrected for their dead time where the file can."""
-    corrected = [item for item in named.values() if CORRECTED.fullmatch(item[0].name)]
-    if corrected:
-        names = " + ".join(column.name for column, _ in corrected)
-        return names, np.sum([values for _, values in corrected], axis=0)
+def _detectors(header: Header, named: Named) -> list[str]:
+    """Return the columns of the detectors of the line that was scanned."""
+    names = [column.name for column, _ in named.values()]
+    if corrected := [name for name in names if CORRECTED.fullmatch(name)]:
+        return corrected
     element = header.get("Element.symbol", "ScanParameters.element")
     edge = header.get("Element.edge", "ScanParameters.edge")
-    parts = []
-    for column, values in named.values():
+    regions = [match for name in names if (match := REGION.fullmatch(name))]
+    line = f"{edge[:1]}a"
+    return [match[0] for match in regions if match[1] == element and match[2].startswith(line)]
+
+
+def _added(named: Named, names: Sequence[str], *, role: str) -> tuple[str, Array]:
+    """Return columns added, each times its factor of dead time where the file has one."""
+    columns, parts = [], []
+    for name in names:
+        if name.lower() not in named:
+            known = [column.name for column, _ in named.values()]
+            raise FormatError(f"{role}=: {name!r} is no column; there are {known}")
+        column, values = named[name.lower()]
         match = REGION.fullmatch(column.name)
-        if match and match[1] == element and match[2].startswith(f"{edge[:1]}a"):
-            dead, factor = named.get(f"dtfactor_mca{match[3]}", (None, np.ones(1)))
-            parts.append((f"{column.name} x {dead.name}" if dead else column.name, values * factor))
-    if not parts:
-        return None
-    return " + ".join(name for name, _ in parts), np.sum([values for _, values in parts], axis=0)
+        dead = named.get(f"dtfactor_mca{match[3]}") if match else None
+        columns.append(column.name if dead is None else f"{column.name} x {dead[0].name}")
+        parts.append(values if dead is None else values * dead[1])
+    return " + ".join(columns), np.sum(parts, axis=0)
 
 
 def _tell(dataset: xr.Dataset, role: str, column: str) -> None:
@@ -255,7 +287,7 @@ def _facts(header: Header) -> dict[str, Any]:
         found[name] = symbol_of(text) if symbol else edge_of(text)
         if text and found[name] is None:
             header.doubt(keys[0], f"{text!r} is no {'element' if symbol else 'edge'}; ignored")
-    spacing = header.get("Mono.d_spacing")
+    spacing = header.plain("Mono.d_spacing")
     if spacing and not SPACING.fullmatch(spacing):
         header.doubt("Mono.d_spacing", f"{spacing!r} is no length in angstrom")
     return found
