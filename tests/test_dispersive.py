@@ -132,7 +132,8 @@ def test_damage_is_damage_whoever_unpacks(tmp_path: Path, monkeypatch: pytest.Mo
         def decompress(self, raw: bytes, limit: int) -> bytes:
             raise OtherError("Error -5")
 
-    monkeypatch.setattr(zlib, "decompressobj", lambda bits: Unpacker())
+    monkeypatch.setattr(zlib, "decompressobj", lambda **how: Unpacker())
+    monkeypatch.setattr(gzip.GzipFile, "read1", lambda self, size: Unpacker().decompress(b"", size))
     content = gzip.compress(CSV.encode())
     assert not READER.sniff(content, "a.gz")
     with pytest.raises(FormatError, match="gzip: damaged"):

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import dask.array as da
@@ -15,8 +14,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando import clocks
-from operando.errors import ClockError, ContractError, ReadError, RequestError
-from operando.model import FRAME_FLAGS, axes_of, flag_attributes, signal_of
+from operando.errors import ContractError, ReadError, RequestError
+from operando.model import FRAME_FLAGS, axes_of, flag_attributes
 from operando.reading import sidecar
 from operando.reading.blocks import (
     SCATTERED,
@@ -26,40 +25,16 @@ from operando.reading.blocks import (
     same_grid,
     stack,
     union,
-    version_of,
 )
-from operando.reading.registry import load
-from operando.reading.times import Declared, Placed, by_index, by_mtime, place
+from operando.reading.first_pass import Seen, look, place_by_order
+from operando.reading.times import Declared
 from operando_readers._reader import File
 
 Array = npt.NDArray[np.float64]
 
 
-VOLTS = {"units": "V", "long_name": "potential of the cell as the beamline read it"}
-CONSUMED = ("elapsed", "exposure", "regridded")
-"""Numbers of a frame that become its times and flags; all others a reader tells ride along."""
-
-
-@dataclass
-class _Seen:
-    """What one pass over a file leaves behind: its times, its axis, its faults; no frame data."""
-
-    file: File
-    placed: Placed | None
-    count: int
-    axes: dict[str, Array] = field(default_factory=dict)
-    missing: npt.NDArray[np.int64] | None = None
-    truncated: bool = False
-    truncated_frames: npt.NDArray[np.bool_] | None = None
-    """Which of them, where the file holds several and says so."""
-    position: npt.NDArray[np.str_] | None = None
-    told: dict[str, xr.Variable] = field(default_factory=dict)
-    """Numbers of each frame: stage positions, the beamline's own reading of the potential ..."""
-    regridded: npt.NDArray[np.bool_] | None = None
-    """Which frames the reader itself brought onto one axis."""
-    version: tuple[int, int] = (0, 0)
-    lazy: xr.Dataset | None = None
-    template: xr.Dataset | None = None
+LEAST_SHARED = 0.5
+"""A file that has less of its axis in common with the series is not of it; a cut file has all."""
 
 
 def join_frames(
@@ -86,13 +61,13 @@ def join_frames(
     log = sidecar.rows(declared.log) if declared.log is not None else None
     problems: list[dict[str, str]] = []
     seen = [
-        _scan(file, format=format, options=options, declared=declared, log=log, problems=problems)
+        look(file, format=format, options=options, declared=declared, log=log, problems=problems)
         for file in files
     ]
     good = [item for item in seen if item.axes]
     if not good:
         raise ReadError("; ".join(problem["reason"] for problem in problems[:3]))
-    _place_by_order(seen, declared)
+    place_by_order(seen, declared)
     kept = [item for item in seen if item.placed is not None and (item.axes or item.count)]
     if good[0].lazy is not None:
         kept = _of_one_size(kept, problems)
@@ -116,91 +91,8 @@ def join_frames(
     return dataset
 
 
-def _scan(
-    file: File,
-    *,
-    format: str,
-    options: Mapping[str, Any],
-    declared: Declared,
-    log: list[sidecar.Row] | None,
-    problems: list[dict[str, str]],
-) -> _Seen:
-    """Read a file for what it is, and keep its times and faults only."""
-    by_order = declared.first is not None or declared.stamps == "mtime"
-    try:
-        dataset = load(file, format=format, options=options)
-    except ReadError as error:
-        problems.append({"file": str(file), "reason": str(error)})
-        try:
-            placed = None if by_order else place(file, None, declared=declared, log=log)
-        except (ClockError, ReadError):
-            return _Seen(file, None, 0)
-        return _Seen(file, placed, 1, version=version_of(file))
-    try:
-        placed = None if by_order else place(file, dataset, declared=declared, log=log)
-    except ReadError as error:  # the log does not know this file
-        problems.append({"file": str(file), "reason": str(error)})
-        return _Seen(file, None, 0)
-    axes = {name: dataset[name].values.astype(np.float64) for name in axes_of(dataset)}
-    signal = signal_of(dataset)
-    lazy = isinstance(signal.data, da.Array)
-    item = _Seen(file, placed, dataset.sizes["time"], axes, version=version_of(file))
-    if dataset.attrs.get("truncated"):
-        item.truncated = True
-        problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['truncated']}"})
-    if dataset.attrs.get("doubts"):
-        problems.append({"file": str(file), "reason": f"{file}: {dataset.attrs['doubts']}"})
-    if "position" in dataset.coords:
-        item.position = dataset["position"].values.astype(str)
-    if "truncated" in dataset.coords:
-        item.truncated_frames = dataset["truncated"].values != 0
-    if "regridded" in dataset.coords:
-        item.regridded = dataset["regridded"].values != 0
-    item.told = {
-        str(name): variable
-        for name, variable in dataset.variables.items()
-        if variable.dims == ("time",) and variable.dtype.kind in "fiu" and name not in CONSUMED
-    }
-    if log is not None and declared.log is not None and declared.log.cell_voltage is not None:
-        volts = sidecar.row_of(file, log, where=str(declared.log.path)).cell_voltage
-        item.told["cell_voltage"] = xr.Variable("time", [volts], VOLTS)
-    if lazy:
-        item.lazy = dataset
-    else:
-        item.missing = np.count_nonzero(~np.isfinite(signal.values), axis=-1).reshape(item.count)
-        # One frame of the file is enough to know its variables and attributes.
-        item.template = dataset.isel(time=slice(0, 1))
-    return item
-
-
-def _place_by_order(seen: Sequence[_Seen], declared: Declared) -> None:
-    """Give times to files in their order, by index or by when they were written."""
-    if declared.first is None and declared.stamps == "file":
-        return
-    if any(item.count > 1 for item in seen) and any(not item.axes for item in seen):
-        lost = next(item.file for item in seen if not item.axes)
-        raise ClockError(
-            f"{lost}: unreadable, and how many frames it held is unknown, so times by index of the "
-            "files after it are too; remove it and give each part its own first"
-        )
-    for item in seen:
-        item.count = item.count or 1
-    if declared.stamps == "mtime":
-        if any(item.count != 1 for item in seen):
-            raise ClockError("stamps = 'mtime': needs one frame a file")
-        placed = by_mtime([item.file for item in seen], declared=declared)
-    else:
-        total = sum(item.count for item in seen)
-        placed = by_index(total, declared=declared, where=str(seen[0].file))
-    at = 0
-    for item in seen:
-        part = slice(at, at + item.count)
-        item.placed = Placed(placed.start[part], placed.mid[part], placed.end[part], placed.facts)
-        at += item.count
-
-
 def _patterns(
-    kept: Sequence[_Seen],
+    kept: Sequence[Seen],
     problems: list[dict[str, str]],
     *,
     format: str,
@@ -212,6 +104,7 @@ def _patterns(
     axes = [item.axes[axis] for item in kept if item.axes]
     grid = union(axes) if axis == SCATTERED else _common_grid(axes)
     variables = _all_variables(kept, axis, problems)
+    _tell_apart(kept, axis, grid, problems)
     frames = [Frame(item.file, row, item.version) for item in kept for row in range(item.count)]
     layout = Layout(axis, grid, tuple((name, dtype) for name, (dtype, _) in variables.items()))
     arrays = stack(frames, layout, format=format, options=options)
@@ -230,7 +123,7 @@ def _patterns(
 
 
 def _all_variables(
-    kept: Sequence[_Seen], axis: str, problems: list[dict[str, str]]
+    kept: Sequence[Seen], axis: str, problems: list[dict[str, str]]
 ) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return type and attributes of the variables any file has; say which files lack one."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -251,7 +144,24 @@ def _all_variables(
     return found
 
 
-def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
+def _tell_apart(
+    kept: Sequence[Seen], axis: str, grid: Array, problems: list[dict[str, str]]
+) -> None:
+    """Say which files lie mostly beside the axis of the series: they are of another edge."""
+    for item in kept:
+        if axis == SCATTERED or not item.axes:
+            continue
+        own = item.axes[axis]
+        shared = min(own[-1], grid[-1]) - max(own[0], grid[0])
+        if shared < LEAST_SHARED * (own[-1] - own[0]):
+            reason = (
+                f"{item.file}: {axis} {own[0]:g} .. {own[-1]:g} lies mostly beside "
+                f"{grid[0]:g} .. {grid[-1]:g} of the series, NaN elsewhere; read them one by one"
+            )
+            problems.append({"file": str(item.file), "reason": reason})
+
+
+def _flags(item: Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
     flag = np.zeros(item.count, np.int32)
     if not item.axes:
         return flag | np.int32(FRAME_FLAGS["unreadable"])
@@ -270,7 +180,7 @@ def _flags(item: _Seen, axis: str, grid: Array) -> npt.NDArray[np.int32]:
     return flag
 
 
-def _of_one_size(kept: Sequence[_Seen], problems: list[dict[str, str]]) -> list[_Seen]:
+def _of_one_size(kept: Sequence[Seen], problems: list[dict[str, str]]) -> list[Seen]:
     """Keep the volumes that have the most common size; the others are quarantined."""
     readable = [item for item in kept if item.lazy is not None]
     usual = {
@@ -287,7 +197,7 @@ def _of_one_size(kept: Sequence[_Seen], problems: list[dict[str, str]]) -> list[
     return same
 
 
-def _volumes(kept: Sequence[_Seen]) -> xr.Dataset:
+def _volumes(kept: Sequence[Seen]) -> xr.Dataset:
     """Concatenate volumes that are lazy already."""
     datasets = [item.lazy for item in kept if item.lazy is not None]
     template = datasets[0]
@@ -309,7 +219,7 @@ def _volumes(kept: Sequence[_Seen]) -> xr.Dataset:
     return _with_flags(dataset, np.zeros(dataset.sizes["time"], np.int32))
 
 
-def _times(kept: Sequence[_Seen]) -> dict[str, Any]:
+def _times(kept: Sequence[Seen]) -> dict[str, Any]:
     placed = [item.placed for item in kept if item.placed is not None]
     index = np.concatenate(
         [np.full(item.count, number, np.int32) for number, item in enumerate(kept)]
@@ -323,7 +233,7 @@ def _times(kept: Sequence[_Seen]) -> dict[str, Any]:
 
 
 def _with_positions(
-    dataset: xr.Dataset, kept: Sequence[_Seen], pattern: re.Pattern[str] | None
+    dataset: xr.Dataset, kept: Sequence[Seen], pattern: re.Pattern[str] | None
 ) -> xr.Dataset:
     if pattern is None and not any(item.position is not None for item in kept):
         return dataset
@@ -339,7 +249,7 @@ def _with_positions(
     return dataset.assign_coords(position=("time", np.array(names, dtype=str)))
 
 
-def _with_told(dataset: xr.Dataset, kept: Sequence[_Seen]) -> xr.Dataset:
+def _with_told(dataset: xr.Dataset, kept: Sequence[Seen]) -> xr.Dataset:
     """Add what readers tell of each frame as coordinates, NaN where a file does not say."""
     for name in dict.fromkeys(name for item in kept for name in item.told):
         having = [item for item in kept if name in item.told]

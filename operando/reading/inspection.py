@@ -17,6 +17,7 @@ from operando_readers._reader import File
 
 MOST_POSITIONS = 8
 """Positions that are printed: a map has thousands."""
+TOLD_ELSEWHERE = ("technique", "clock", "original_metadata", "truncated", "doubts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,8 @@ def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> 
     zones: set[str | None] = set()
     clock: dict[str, Any] = {"zone": None, "source": "none", "marks": "unknown"}
     axes: dict[str, tuple[float, float, str]] = {}
-    facts: dict[str, Any] = {}
+    facts: dict[str, list[Any]] = {}
+    sources: set[str] = set()
     frames = 0
     for file in files:
         try:
@@ -124,6 +126,9 @@ def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> 
         if dataset.attrs.get("truncated"):
             problems.append(f"{file}: {dataset.attrs['truncated']}")
         clock = dict(dataset.attrs["clock"])
+        sources.add(str(clock["source"]))
+        if dataset.attrs.get("doubts"):
+            problems.append(f"{file}: {dataset.attrs['doubts']}")
         zones.add(clock["zone"])
         if span := _span(dataset):
             spans.append(span)
@@ -132,14 +137,10 @@ def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> 
             axes[axis] = (min(low, old[0]), max(high, old[1]), unit)
         if "position" in dataset.coords:
             positions.update(dataset["position"].values.astype(str).tolist())
-        facts.update(
-            {
-                key: value
-                for key, value in dataset.attrs.items()
-                if key not in ("technique", "clock", "original_metadata", "truncated")
-                and isinstance(value, str | float | int)
-            }
-        )
+        for key, value in dataset.attrs.items():
+            said = isinstance(value, str | float | int) and key not in TOLD_ELSEWHERE
+            if said and value not in facts.setdefault(key, []):
+                facts[key].append(value)
     return Inspection(
         format=name,
         technique=reader.technique,
@@ -149,13 +150,20 @@ def _inspect_group(name: str, files: list[File], options: Mapping[str, Any]) -> 
         last=str(max(end for _, end in spans))[:23] if spans else None,
         # One file without a zone is enough to need one declared.
         zone=None if None in zones else " ".join(sorted(map(str, zones))) or None,
-        clock=str(clock["source"]),
+        clock=" and ".join(sorted(sources)) or "none",
         marks=str(clock["marks"]),
         axes=axes,
         positions=tuple(sorted(positions)),
         problems=tuple(problems),
-        facts=facts,
+        facts={key: said[0] if len(said) == 1 else _several(said) for key, said in facts.items()},
     )
+
+
+def _several(said: list[Any]) -> str:
+    """Return what files say differently, as one text."""
+    more = len(said) - MOST_POSITIONS
+    shown = ", ".join(map(str, said[:MOST_POSITIONS]))
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _span(dataset: xr.Dataset) -> tuple[np.datetime64, np.datetime64] | None:

@@ -121,12 +121,17 @@ def choose(
         found = {file: claims(file, technique=technique) for file in files}
         format = _common_format(found)
         # A damaged file among good ones still belongs to the series: it is flagged, not skipped.
-        suffixes = {file.suffix for file, names in found.items() if names}
-        claimed = [file for file in files if format in found[file] or file.suffix in suffixes]
+        suffixes = {_kind(file) for file, names in found.items() if names}
+        claimed = [file for file in files if format in found[file] or _kind(file) in suffixes]
     if not claimed:
         raise UnknownFormatError(f"{_span(files)}: nothing that {format!r} reads")
     collect = formats()[format].collect
     return format, collect(claimed) if collect else claimed
+
+
+def _kind(file: File) -> str:
+    """Return the suffix of a file; one that counts scans (.0001) is the same for all of them."""
+    return ".0" if file.suffix[1:].isdecimal() else file.suffix
 
 
 def _common_format(found: Mapping[File, list[str]]) -> str:

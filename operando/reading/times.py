@@ -112,8 +112,13 @@ def localised(facts: Mapping[str, Any], *, declared: Declared, where: str) -> np
     )
 
 
-def by_index(count: int, *, declared: Declared, where: str) -> Placed:
-    """Place frames that carry no time by their order: first + i * period, both declared."""
+def by_index(
+    count: int, *, declared: Declared, where: str, length: npt.NDArray[np.float64] | None = None
+) -> Placed:
+    """Place frames that carry no time by their order: first + i * period, both declared.
+
+    `length` is that of the exposures in s (count,), where the files know it.
+    """
     if declared.first is None or declared.period_s is None:
         raise ClockError(f"{where}: times by index need both first and period_s")
     stamps = clocks.from_index(
@@ -124,7 +129,8 @@ def by_index(count: int, *, declared: Declared, where: str) -> Placed:
         fold=declared.fold,
         where=where,
     )
-    return _regular(stamps, declared, source="index", marks=declared.stamp or "start", sigma_s=None)
+    marks = declared.stamp or "start"
+    return _regular(stamps, declared, source="index", marks=marks, sigma_s=None, length=length)
 
 
 def by_mtime(files: list[File], *, declared: Declared) -> Placed:
@@ -144,11 +150,20 @@ def by_mtime(files: list[File], *, declared: Declared) -> Placed:
 
 
 def _regular(
-    stamps: Stamps, declared: Declared, *, source: str, marks: Marks, sigma_s: float | None
+    stamps: Stamps,
+    declared: Declared,
+    *,
+    source: str,
+    marks: Marks,
+    sigma_s: float | None,
+    length: npt.NDArray[np.float64] | None = None,
 ) -> Placed:
     shifted = stamps + _nanoseconds(declared.clock_offset_s)
-    length = np.full(stamps.size, declared.exposure_s or 0.0)
-    start, mid, end = clocks.intervals(shifted, length, marks=marks)
+    exposure = "unknown" if length is None else "file"
+    if declared.exposure_s is not None:
+        length, exposure = np.full(stamps.size, declared.exposure_s), "declared"
+    seconds = np.zeros(stamps.size) if length is None else length
+    start, mid, end = clocks.intervals(shifted, seconds, marks=marks)
     return Placed(
         start,
         mid,
@@ -157,7 +172,7 @@ def _regular(
             "source": source,
             "zone": declared.tz or "UTC",
             "marks": marks,
-            "exposure": "unknown" if declared.exposure_s is None else "declared",
+            "exposure": exposure,
             "sigma_s": sigma_s if declared.clock_sigma_s is None else declared.clock_sigma_s,
         },
     )

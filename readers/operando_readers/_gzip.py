@@ -29,18 +29,17 @@ def unpacked(raw: bytes, *, largest: int = LARGEST) -> tuple[bytes, str | None]:
     limit = min(max(ALWAYS_SMALL, LARGEST_RATIO * len(raw)), largest)
     content = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-        try:
-            while chunk := stream.read1(CHUNK):
-                content += chunk
-                if len(content) > limit:
-                    raise FormatError(
-                        f"gzip: {len(raw)} bytes unpack to more than {limit}; refused"
-                    )
-        except EOFError:
-            return bytes(content), "gzip: ends early"
-        except (OSError, zlib.error) as error:
-            raise FormatError(f"gzip: damaged ({error})") from error
-    return bytes(content), None
+        while len(content) <= limit:
+            try:
+                chunk = stream.read1(CHUNK)
+            except EOFError:
+                return bytes(content), "gzip: ends early"
+            except Exception as error:  # of zlib, or of what another package put in its place
+                raise FormatError(f"gzip: damaged ({error})") from error
+            if not chunk:
+                return bytes(content), None
+            content += chunk
+    raise FormatError(f"gzip: {len(raw)} bytes unpack to more than {limit}; refused")
 
 
 def first_bytes(head: bytes, count: int) -> bytes:
@@ -49,5 +48,5 @@ def first_bytes(head: bytes, count: int) -> bytes:
         return head[:count]
     try:
         return zlib.decompressobj(wbits=31).decompress(head, count)
-    except zlib.error:
+    except Exception:  # as in `unpacked`
         return b""

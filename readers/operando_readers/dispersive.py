@@ -16,29 +16,21 @@ A pixel is no energy and the file does not know it: option `calibration`, from
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando_readers._gzip import first_bytes, unpacked
 from operando_readers._numbers import ends_mid_line, is_number, rows
-from operando_readers._reader import (
-    ALWAYS_SMALL,
-    LARGEST_RATIO,
-    File,
-    FormatError,
-    Reader,
-    clock,
-)
+from operando_readers._reader import File, FormatError, Reader, clock
 from operando_readers._series import series
 from operando_readers._stamps import moments
 from operando_readers._text import text_of
 
 Array = npt.NDArray[np.float64]
 
-GZIP = b"\x1f\x8b"
 LARGEST_TEXT = 1 << 30
 DATE = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d:\d\d:\d\d) (\d{4})")
 SECONDS = re.compile(r"[ \t]*,[ \t]*[-+.\d]")
@@ -64,7 +56,7 @@ def read(file: File, *, calibration: Sequence[float] | None = None) -> xr.Datase
         No calibration, one that is not monotonic or not positive over the pixels, a header or a
         table that is none, or text that unpacks too far.
     """
-    content, ends_early = _unpacked(file.read_bytes())
+    content, ends_early = unpacked(file.read_bytes(), largest=LARGEST_TEXT)
     text = text_of(content)
     lines = text.split("\n")
     mid_line = ends_mid_line(text)
@@ -74,22 +66,7 @@ def read(file: File, *, calibration: Sequence[float] | None = None) -> xr.Datase
         dataset = _photon_factory(lines, calibration, mid_line=mid_line)
     else:
         raise FormatError(f"line 1: {lines[0][:40]!r}; expected ':' or a row of seconds")
-    return dataset.assign_attrs(truncated="gzip: ends early") if ends_early else dataset
-
-
-def _unpacked(raw: bytes) -> tuple[bytes, bool]:
-    """Return what a gzip file holds, within bounds, and whether it ends before its end."""
-    if not raw.startswith(GZIP):
-        return raw, False
-    limit = min(max(ALWAYS_SMALL, LARGEST_RATIO * len(raw)), LARGEST_TEXT)
-    unpacker = zlib.decompressobj(31)
-    try:
-        content = unpacker.decompress(raw, limit)
-    except Exception as error:  # fastnda puts isal in place of zlib, with errors of its own
-        raise FormatError(f"gzip: damaged ({error})") from error
-    if unpacker.unconsumed_tail or unpacker.unused_data:
-        raise FormatError(f"gzip: {len(raw)} bytes unpack to more than {len(content)}; refused")
-    return content, not unpacker.eof
+    return dataset.assign_attrs(truncated=ends_early) if ends_early else dataset
 
 
 def _id24(lines: list[str], calibration: Sequence[float] | None, *, mid_line: bool) -> xr.Dataset:
@@ -185,11 +162,7 @@ def _energies(pixels: Array, calibration: Sequence[float] | None) -> Array:
 
 def sniff(head: bytes, name: str) -> bool:
     """Whether the head is that of ID24 or of a table of seconds and pixels."""
-    if head.startswith(GZIP):
-        try:
-            head = zlib.decompressobj(31).decompress(head, 1 << 16)
-        except Exception:  # as in `_unpacked`
-            return False
+    head = first_bytes(head, 1 << 16)
     lines = head[: 1 << 16].decode("latin-1").replace("\r\n", "\n").split("\n", 2)
     if lines[0].startswith(":runabs"):
         return True
