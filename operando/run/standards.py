@@ -81,7 +81,8 @@ def _from_file(standard: Standard, root: Path) -> xr.DataArray:
         raise RecipeError(
             f"standard {standard.name!r}: no {standard.signal!r} in {list(dataset.data_vars)}"
         )
-    return signal_of(dataset) if standard.signal is None else dataset[standard.signal]
+    spectra = signal_of(dataset) if standard.signal is None else dataset[standard.signal]
+    return spectra.assign_coords(time=np.arange(spectra.sizes["time"]))
 
 
 def _from_frames(frames: xr.Dataset, standard: Standard, signal: str) -> xr.DataArray:
