@@ -54,6 +54,21 @@ def test_what_is_found_is_true(demo: tuple[Path, str]) -> None:
     np.testing.assert_allclose(found, expected, atol=0.005)
 
 
+def test_each_number_has_its_own_unit(demo: tuple[Path, str]) -> None:
+    """A part of the Zr is no energy, and the truth beside it is the part that was put in."""
+    out, printed = demo
+    truth = json.loads((out / "input" / "truth.json").read_text())
+    [metal] = re.findall(
+        r"Zr turns to metal at the interface: .*?, \+([\d.]+) \+- [\d.]+ \|", printed
+    )
+    share = truth["xas"]["interface"][-1]["metal_fraction"]
+    assert float(metal) == pytest.approx(share, abs=0.01)
+    [shift] = re.findall(
+        r"Zr K edge moves at the interface: .*?, (-[\d.]+) \+- [\d.]+ eV \|", printed
+    )
+    assert float(shift) == pytest.approx(-0.24, abs=0.02)
+
+
 def test_bulk_stays_silent_and_is_the_control(demo: tuple[Path, str]) -> None:
     out, _ = demo
     record = json.loads((out / "result" / "run.json").read_text())

@@ -54,10 +54,15 @@ def _zirconium(events: list[dict[str, Any]], truth: dict[str, Any]) -> Iterator[
     onset = truth["onsets"]["zr_reduction"]
     expected = f"{onset['time'][:19]}Z at {onset['voltage_V']:.3f} V, bulk unchanged"
     moved = [e for e in events if e["measurement"] == "xas" and e["kind"] == "departure"]
+    share = truth["xas"]["interface"][-1]["metal_fraction"]
     for event in moved:
+        metal = event["observable"].startswith("species.")
+        what = "Zr turns to metal" if metal else "Zr K edge moves"
+        also = f", {share:.3f} at the end" if metal else ""
+        unit = "" if metal else " eV"
         yield (
-            f"Zr K edge moves at the {event['position']}: {_interval(event)}, "
-            f"{event['size']:+.3f} +- {event['size_sigma']:.3f} eV | {expected}"
+            f"{what} at the {event['position']}: {_interval(event)}, "
+            f"{event['size']:+.3f} +- {event['size_sigma']:.3f}{unit} | {expected}{also}"
         )
     if not moved:
         yield f"Zr K edge: nothing found | {expected}"
