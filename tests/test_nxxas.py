@@ -346,13 +346,13 @@ def test_a_foil_of_another_edge_is_left_out_and_said(tmp_path: Path) -> None:
 def test_units_of_energy(tmp_path: Path) -> None:
     fields = entry(energy=[7.1, 7.12, 7.11])
     del fields["energy@units"]
-    with pytest.raises(FormatError, match="energy_units="):
+    with pytest.raises(FormatError, match="energy_unit="):
         READER.read(write(tmp_path, a=fields))
     for told in ({"energy@long_name": "Energy (keV)"}, {"energy@units": "keV"}):
         scan = READER.read(write(tmp_path, a=fields | told))
         np.testing.assert_allclose(scan["energy"], [7100.0, 7110.0, 7120.0], rtol=1e-12)
         assert scan["mu"].values.tolist() == [[0, 2, 1]]
-    assert READER.read(File(tmp_path / "other.h5"), energy_units="eV")["energy"][0] == 7100.0
+    assert READER.read(File(tmp_path / "other.h5"), energy_unit="eV")["energy"][0] == 7100.0
     with pytest.raises(FormatError, match="'furlong'"):
         READER.read(write(tmp_path, a=fields | {"energy@units": "furlong"}))
 

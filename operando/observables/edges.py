@@ -128,7 +128,8 @@ def track_edge(
     normalisation make are alike in neighbouring frames: a mean over many frames does not remove
     them. Half-height and integral fail on edges whose pre-edge peak comes near the level (Cr6+,
     V5+, Ti4+): see `preedge_above_level`. Half-height is biased by up to 2 % of the grid step,
-    which should be well below the width of the edge. Where spectra were rebinned finely the noise
+    which should be well below the width of the edge, and on coarse grids its sigma is up to 1.8
+    times too small (`benchmarks/edge_methods.py`): take the integral there. Where spectra were rebinned finely the noise
     comes out too small, and `rigid_chi2` is large for a small misfit. The white line is biased
     upwards by about a sigma, as a maximum is.
     """

@@ -108,7 +108,7 @@ def _energy_factor(group: Group, name: str, units: Units | None) -> float:
         word = label[:-1].rpartition("(")[2]
     word = word or units or ""
     if word not in ENERGY:
-        raise FormatError(f"{name}/energy: unit {word!r}; pass energy_units='eV' or 'keV'")
+        raise FormatError(f"{name}/energy: unit {word!r}; pass energy_unit='eV' or 'keV'")
     return ENERGY[word]
 
 

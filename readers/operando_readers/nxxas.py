@@ -51,7 +51,7 @@ FLAGS = ("flag_masks", "flag_values")
 
 
 def read(
-    file: File, *, entries: str | None = None, energy_units: Units | None = None
+    file: File, *, entries: str | None = None, energy_unit: Units | None = None
 ) -> xr.Dataset:
     """Read the spectra of one element and edge.
 
@@ -60,7 +60,7 @@ def read(
     entries
         Names of entries or subentries, separated by commas, with * for any characters:
         "scan1,scan7", "*/itrans". All of the file when not given.
-    energy_units
+    energy_unit
         Of energies that carry no unit in the file.
 
     Returns
@@ -75,7 +75,7 @@ def read(
         of the energy, fields that do not fit together, or a time that is none.
     """
     with opened(file) as root:
-        taken = chosen(spectra(root, energy_units), entries)
+        taken = chosen(spectra(root, energy_unit), entries)
         parts = [
             _part(measured([item for item in taken if item.entry.path == path]))
             for path in dict.fromkeys(item.entry.path for item in taken)
