@@ -129,9 +129,9 @@ def track_edge(
     them. Half-height and integral fail on edges whose pre-edge peak comes near the level (Cr6+,
     V5+, Ti4+): see `preedge_above_level`. Half-height is biased by up to 2 % of the grid step,
     which should be well below the width of the edge, and on coarse grids its sigma is up to 1.8
-    times too small (`benchmarks/edge_methods.py`): take the integral there. Where spectra were rebinned finely the noise
-    comes out too small, and `rigid_chi2` is large for a small misfit. The white line is biased
-    upwards by about a sigma, as a maximum is.
+    times too small (`benchmarks/edge_methods.py`): take the integral there. Where spectra were
+    rebinned finely the noise comes out too small, and `rigid_chi2` is large for a small misfit. The
+    white line is biased upwards by about a sigma, as a maximum is.
     """
     _check(mu, method=method, e0=e0, pre=pre, post=post, level=level, band=band)
     limits = arguments.pair("window", window, "lowest and highest energy in eV, relative to e0")

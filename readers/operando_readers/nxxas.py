@@ -50,9 +50,7 @@ WORDS = ("long_name", "flag_meanings", "ancillary_variables", "averaging")
 FLAGS = ("flag_masks", "flag_values")
 
 
-def read(
-    file: File, *, entries: str | None = None, energy_unit: Units | None = None
-) -> xr.Dataset:
+def read(file: File, *, entries: str | None = None, energy_unit: Units | None = None) -> xr.Dataset:
     """Read the spectra of one element and edge.
 
     Parameters
