@@ -27,6 +27,9 @@ TECHNIQUES: dict[str, Technique] = {
     "xrd": Technique(
         axes=((("two_theta", "degree"),), (("q", "1/angstrom"),)), signals=(("intensity",),)
     ),
+    "xrd_images": Technique(
+        axes=((("row", "pixel"), ("column", "pixel")),), signals=(("intensity",),)
+    ),
     "raman": Technique(axes=((("raman_shift", "1/cm"),),), signals=(("intensity",),)),
     "xas": Technique(axes=((("energy", "eV"),),), signals=(("mu",), ("i0", "i1"))),
     "tomography": Technique(

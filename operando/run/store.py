@@ -35,7 +35,7 @@ FIRST = (
 )
 """Columns of a table that come first."""
 
-VOLUMETRIC = ("tomography",)
+VOLUMETRIC = ("tomography", "xrd_images")
 """Techniques whose frames are referenced by path and checksum, never copied into a result."""
 
 

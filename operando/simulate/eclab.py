@@ -177,10 +177,11 @@ def text(cell: Cell, record: Log, *, name: str, start: str, comma: bool) -> byte
     technique = "Galvanostatic Cycling with Potential Limitation"
     lines = HEADER.count("\n") + len(SETTINGS) - 1
     header = HEADER.format(lines=lines, technique=technique, **facts)
-    return _file(header, _lines(cell, record), start=start, comma=comma)
+    return file_text(header, _lines(cell, record), start=start, comma=comma)
 
 
-def _file(header: str, lines: Iterable[str], *, start: str, comma: bool) -> bytes:
+def file_text(header: str, lines: Iterable[str], *, start: str, comma: bool) -> bytes:
+    """Return header and rows as EC-Lab writes them: Latin-1, CRLF, the decimal mark asked for."""
     head, stamp, tail = header.partition(f"Acquisition started on : {start}")
     rows = "".join(f"{line}\n" for line in lines)
     if comma:
@@ -237,7 +238,7 @@ def impedance_text(
         for sweep in range(impedance.shape[0])
         for hertz, z, moment in zip(frequency, impedance[sweep], time[sweep], strict=True)
     )
-    return _file(header, lines, start=start, comma=comma)
+    return file_text(header, lines, start=start, comma=comma)
 
 
 def _lines(cell: Cell, record: Log) -> Iterator[str]:
