@@ -15,7 +15,7 @@ from operando.detect.event import Event
 from operando.model import positions
 from operando.plots.cell import draw_current, draw_voltage
 from operando.plots.chosen import chosen_signal, label_of
-from operando.plots.marks import Mark, at_position, draw_marks, key, marks_of
+from operando.plots.marks import Mark, at_position, draw_births, draw_marks, key, marks_of
 from operando.plots.pooling import pooled, pooled_axis
 from operando.plots.style import CHANGE_MAP, LINE, MAP, figure, footnote, look, named, wrap
 from operando.plots.timeline import (
@@ -93,9 +93,11 @@ def heatmap(
                 part = part - part.isel(time=slice(0, FIRST)).mean("time", keep_attrs=True)
                 part.attrs.update(drawn.isel(time=at).attrs)
             when = frames_of(frames.isel(time=at), since=since)
-            meshes.append(_draw_map(shown, axes, part, when, change))
+            meshes.append(draw_map(shown, axes, part, when, change=change))
             axes.set_ylabel(titled(place, axes.get_ylabel()))
-            draw_marks(axes, at_position(marks, place, among=list(places)))
+            here = at_position(marks, place, among=list(places))
+            draw_births(axes, here)
+            draw_marks(axes, here)
         if change:
             # One scale: what is noise at one position must not look like change beside another.
             most = max(mesh.get_clim()[1] for mesh in meshes)
@@ -152,9 +154,10 @@ def _draw_cell(
     lowest.set_xlabel(since_label(since))
 
 
-def _draw_map(
-    shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames, change: bool
+def draw_map(
+    shown: Figure, axes: Axes, signal: xr.DataArray, when: Frames, *, change: bool = False
 ) -> QuadMesh:
+    """Draw the frames of one position as columns of colour, with the scale beside them."""
     axis = str(signal.dims[1])
     channels = -(-signal.sizes[axis] // MOST_CHANNELS)
     edges, columns = columns_of(signal, when, channels=channels)

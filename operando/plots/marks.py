@@ -81,6 +81,27 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], *, numbers: bool = True) -> No
             )
 
 
+def draw_births(axes: Axes, marks: Sequence[Mark]) -> None:
+    """Mark where on the axis new lines are born (>) and known ones lost (<). The limits stay."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    low, high = sorted(limits[1])
+    for mark in marks:
+        for line in mark.event.detail.get("lines", ()):
+            if low <= line["position"] <= high:
+                axes.plot(
+                    mark.onset,
+                    line["position"],
+                    marker="<" if mark.event.kind.startswith("lost") else ">",
+                    color=EVENT,
+                    markeredgecolor="white",
+                    markeredgewidth=0.5,
+                    markersize=5.0,
+                    zorder=5,
+                )
+    axes.set_xlim(*limits[0])
+    axes.set_ylim(*limits[1])
+
+
 def together(marks: Sequence[Mark], *, apart: float) -> Iterator[tuple[float, str]]:
     """Yield (place, text) of the numbers; those that would overlap become one range."""
     group: list[Mark] = []
