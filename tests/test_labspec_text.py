@@ -86,6 +86,27 @@ def test_points_are_positions(tmp_path: Path) -> None:
     np.testing.assert_array_equal(points["elapsed"], [0.0, 122.0, 244.0])
 
 
+def test_a_map_names_its_axes(tmp_path: Path) -> None:
+    """Two coordinates in front of each spectrum, in the order of the axes."""
+    axes = {"AxisType[2]": "X", "AxisUnit[2]": "µm", "AxisType[3]": "Y", "AxisUnit[3]": "µm"}
+    body = "\t\t12.5\t14.5\n-1\t5\t1\t2\n1\t5\t3\t4\n-1\t7\t5\t6\n"
+    header = HEADER | axes | {"Full time(mm:ss)": "6:06"}
+    spots = READER.read(_write_header(tmp_path, body, header))
+    np.testing.assert_array_equal(spots["x"], [-1, 1, -1])
+    np.testing.assert_array_equal(spots["y"], [5, 5, 7])
+    np.testing.assert_array_equal(spots["intensity"], [[1, 2], [3, 4], [5, 6]])
+    assert spots["position"].values[2] == "x=-1.00 y=7.00"
+    np.testing.assert_array_equal(spots["elapsed"], [0.0, 122.0, 244.0])
+
+
+def test_a_depth_scan_carries_its_depths(tmp_path: Path) -> None:
+    header = HEADER | {"AxisType[2]": "Z", "AxisUnit[2]": "µm"}
+    depths = READER.read(_write_header(tmp_path, SERIES, header))
+    np.testing.assert_array_equal(depths["z"], [0.0, 130.5, 261.0])
+    assert depths["z"].attrs["units"] == "micrometre"
+    np.testing.assert_array_equal(depths["elapsed"], [0.0, 120.0, 240.0])
+
+
 @pytest.mark.parametrize(
     ("steps", "marks", "sigma"),
     [
@@ -180,6 +201,9 @@ def test_the_old_dialect(tmp_path: Path) -> None:
         ("\t1\t2\n0\t5\n9\t6\n", "2 numbers below 2 shifts"),
         ("\t\t1\t2\n0\t0\t5\t6\n0\t1\t5\t6\n", "maps are not read"),
         ("\t1\t2\n0\t5\t6\n0\t5\t6\n", "spectrum 2: 0 s follows 0 s"),
+        ("\t1\t2\n0\t5\t6\ninf\t5\t6\n", "spectrum 2: inf s follows 0 s"),
+        ("\t1\t2\n-inf\t5\t6\n0\t5\t6\n", "spectrum 1: -inf s"),
+        ("\t\t\t1\t2\n0\t0\t0\t5\t6\n", "5 numbers below 2 shifts"),
         ("1\t2\n3\t3\n2\t4\n", "raman_shift: does not ascend"),
         ("1\t2\n2\tx\n3\t4\n", "expected numbers"),
     ],

@@ -23,6 +23,8 @@ from operando_readers._reader import File, FormatError, Reader
 HEAD = 1 << 16
 LONGEST_MESSAGE = 1000
 """A damaged file may hold a hundred thousand names of columns."""
+CLOSED = "closed_raman"
+"""The reader of what cannot be read: it says what to export."""
 FRAMES = "frames"
 """Asks for any technique but electrochemistry."""
 
@@ -121,7 +123,7 @@ def choose(
         found = {file: claims(file, technique=technique) for file in files}
         format = _common_format(found)
         # A damaged file among good ones still belongs to the series: it is flagged, not skipped.
-        suffixes = {_kind(file) for file, names in found.items() if names}
+        suffixes = {_kind(file) for file, names in found.items() if format in names}
         claimed = [file for file in files if format in found[file] or _kind(file) in suffixes]
     if not claimed:
         raise UnknownFormatError(f"{_span(files)}: nothing that {format!r} reads")
@@ -137,6 +139,9 @@ def _kind(file: File) -> str:
 def _common_format(found: Mapping[File, list[str]]) -> str:
     """Return the one format that every recognised file of a series has."""
     files = list(found)
+    if any(set(names) - {CLOSED} for names in found.values()):
+        # what nobody can read does not count beside its own export
+        found = {file: [name for name in names if name != CLOSED] for file, names in found.items()}
     counts = Counter(name for names in found.values() for name in names)
     recognised = sum(bool(names) for names in found.values())
     if not counts and all(file.size() == 0 for file in files):

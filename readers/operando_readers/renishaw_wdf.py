@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando_readers._raman import labels
 from operando_readers._reader import File, FormatError, Reader, clock
 from operando_readers._wire_settings import EARLIEST, LATEST, Setting, moment, settings, text
 
@@ -328,18 +329,8 @@ def _places(
         for name, place in found.items()
     }
     if scanned:
-        coordinates["position"] = ("time", np.array(_labels(scanned), dtype=str), {})
+        coordinates["position"] = ("time", labels(scanned), {})
     return coordinates
-
-
-def _labels(scanned: dict[str, Array]) -> list[str]:
-    """Name spots to 10 nm: the same spot of two maps has the same name."""
-    # + 0.0 makes one spot of 0.00 and -0.00.
-    rounded = [np.round(places, 2) + 0.0 for places in scanned.values()]
-    return [
-        " ".join(f"{name}={at:.2f}" for name, at in zip(scanned, spot, strict=True))
-        for spot in zip(*rounded, strict=True)
-    ]
 
 
 def _stated(blocks: dict[str, Bytes]) -> dict[str, Setting]:
