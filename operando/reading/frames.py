@@ -33,6 +33,8 @@ from operando_readers._reader import File
 Array = npt.NDArray[np.float64]
 
 
+ALIKE = ("element", "edge", "wavelength_angstrom", "wavelength_kind", "laser_wavelength_nm")
+"""What all files of a series must say alike."""
 LEAST_SHARED = 0.5
 """A file that has less of its axis in common with the series is not of it; a cut file has all."""
 
@@ -303,7 +305,7 @@ def _common_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _refuse_mixtures(templates: Sequence[xr.Dataset]) -> None:
     """Refuse to stack what was not measured alike: another element, edge, wavelength or mode."""
-    for key in ("element", "edge", "wavelength_angstrom", "laser_wavelength_nm"):
+    for key in ALIKE:
         values = {template.attrs[key] for template in templates if key in template.attrs}
         if len(values) > 1:
             raise ContractError(f"{key}: the files say {sorted(values)}; read them one by one")
