@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ Array = npt.NDArray[np.float64]
 ROUNDS = 1000
 SETTLED = 1e-7
 """A round that makes the residual smaller by less than this part of it is the last."""
+FAINT = 0.05
+"""Part of the brightest frame below which one is not looked at for purity."""
 TOLERANCE = 3.0
 """Sigma by which a spectrum or a fraction may be negative when its band is sought."""
 
@@ -24,7 +26,7 @@ class Resolved:
     """n spectra taken apart into p species."""
 
     fractions: Array
-    """(n, p), not negative, adding up to one."""
+    """(n, p), not negative; adding up to one where the problem is closed."""
     spectra: Array
     """(p, m), not negative; the known ones first, as they were given."""
     residual: float
@@ -33,19 +35,22 @@ class Resolved:
     converged: bool
 
 
-def resolve_spectra(matrix: Array, known: Array, *, count: int) -> Resolved:
+def resolve_spectra(matrix: Array, known: Array, *, count: int, closed: bool = True) -> Resolved:
     """Take spectra (n, m) apart into `count` species, of which `known` (k, m) are given.
 
     Fractions and spectra are fitted in turn, each exactly and under its bounds, so that the
     residual never grows (multivariate curve resolution by alternating least squares: Tauler,
-    Chemom. Intell. Lab. Syst. 30 (1995) 133). It begins with the purest frames there are.
+    Chemom. Intell. Lab. Syst. 30 (1995) 133). It begins with the purest frames there are. Unless
+    it is `closed`, any amounts will do in place of fractions, and each unknown spectrum has the
+    length that the frame had from which it began.
     """
-    spectra = np.concatenate([known, _purest(matrix, known, count)])
+    seen, given = (matrix, known) if closed else (_profiles(matrix), _profiles(known))
+    spectra = np.concatenate([known, _purest(seen, given, count)])
     first = len(known)
     residual, rounds, converged = np.inf, 0, False
     fractions = np.empty((matrix.shape[0], count))
     while rounds < ROUNDS and not converged:
-        fractions = amplitudes(matrix, np.ascontiguousarray(spectra), count, True)
+        fractions = amplitudes(matrix, np.ascontiguousarray(spectra), count, closed)
         left = matrix - _mixed(fractions, spectra)
         before, residual = residual, float(np.sqrt(np.square(left).mean()))
         converged = not before - residual > SETTLED * residual
@@ -61,8 +66,22 @@ def resolve_spectra(matrix: Array, known: Array, *, count: int) -> Resolved:
     return Resolved(fractions, spectra, residual, rounds, converged or first == count)
 
 
+def of_unit_area(grid: Array, found: Resolved) -> Resolved:
+    """Return the same with spectra that have an area of one over `grid` (m,), by trapezoids."""
+    area = (0.5 * (found.spectra[:, 1:] + found.spectra[:, :-1]) * np.diff(grid)).sum(axis=1)
+    area = np.where(area > 0, area, 1.0)
+    return replace(found, fractions=found.fractions * area, spectra=found.spectra / area[:, None])
+
+
 def _mixed(fractions: Array, spectra: Array) -> Array:
     return np.asarray(np.einsum("np,pm->nm", fractions, spectra))
+
+
+def _profiles(rows: Array) -> Array:
+    """Return the brighter rows of (n, m), each with a sum of one: what they would be if closed."""
+    sums = rows.sum(axis=1)
+    bright = sums > FAINT * sums.max(initial=0.0)
+    return np.asarray(rows[bright] / sums[bright, None])
 
 
 def _purest(matrix: Array, known: Array, count: int) -> Array:
@@ -100,7 +119,13 @@ def _orthonormal(vectors: list[Array]) -> list[Array]:
 
 
 def band(
-    fractions: Array, spectra: Array, *, known: int, sigma: Array, noise: Array
+    fractions: Array,
+    spectra: Array,
+    *,
+    known: int,
+    sigma: Array,
+    noise: Array,
+    closed: bool = True,
 ) -> tuple[Array, Array]:
     """Return the least and the largest fraction (n, p) each that fit equally well.
 
@@ -119,6 +144,9 @@ def band(
         So many of the first species have spectra that are given.
     sigma, noise
         Of the fractions (n, p) and of the spectra (p,), for what counts as negative.
+    closed
+        False: of amounts, which need not add up to one. The spectra then all have the same area,
+        which such a change keeps.
     """
     low, high = fractions.copy(), fractions.copy()
     for k in range(fractions.shape[1]):
@@ -133,7 +161,8 @@ def band(
                     moved = (1 - g) * (f_k + h * f_j) / (1 - g * h)
                     low[:, k] = np.minimum(low[:, k], moved)
                     high[:, k] = np.maximum(high[:, k], moved)
-    return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    most = 1.0 if closed else np.inf
+    return np.clip(low, 0.0, most), np.clip(high, 0.0, most)
 
 
 def _reach(
@@ -141,7 +170,7 @@ def _reach(
 ) -> tuple[float, float]:
     """Return how far species k can be moved towards (negative) and away from species j."""
     there = fractions[:, k] > TOLERANCE * sigma[:, k]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inward = -(fractions[:, j] + TOLERANCE * sigma[:, j]) / fractions[:, k]
         outward = (spectra[k] + TOLERANCE * noise[k]) / spectra[j]
     least = float(inward[there].max()) if there.any() else 0.0

@@ -14,7 +14,7 @@ from operando import arguments
 from operando.corrections.white_noise import LEAST_POINTS
 from operando.errors import RequestError
 from operando.model import flag_attributes
-from operando.observables.alternating import band, resolve_spectra
+from operando.observables.alternating import band, of_unit_area, resolve_spectra
 from operando.observables.fractions import ASSESSMENT, CAUTIONS, assess
 from operando.observables.linear_combination import fit_combinations, no_background
 from operando.observables.simplex import MOST_BOUNDED
@@ -108,6 +108,7 @@ def rank(
     neighbours is alike, and the count too large. Species that come and go in proportion count as
     one.
     """
+    arguments.array("norm", norm, "time", "energy")
     chance = arguments.number("false_alarm", false_alarm, lambda p: 0 < p < 1, "between 0 and 1")
     least = arguments.number("floor", floor, lambda size: size >= 0, "edge steps, 0 or more")
     grid, matrix, whole = _whole_frames(norm, window)
@@ -147,7 +148,7 @@ def rank(
         "noise": ((), float(np.sqrt(np.mean(variance * np.square(scale))))),
     }
     told = np.int32(sum(RANK_ASSESSMENT[name] for name, is_so in wrong.items() if is_so))
-    result = xr.Dataset(listed, _on_time(norm) | _on_grid(grid)).assign_coords(
+    result = xr.Dataset(listed, _on_time(norm) | _on_grid(norm, grid)).assign_coords(
         component=np.arange(1, shown.stop + 1)
     )
     for name in result.data_vars:
@@ -166,6 +167,7 @@ def resolve(
     window: Range,
     known: Mapping[str, xr.DataArray] | None = None,
     sigma: Sigma | None = None,
+    closed: bool = True,
 ) -> xr.Dataset:
     """Find the spectra and fractions of `count` species, some or none of which are known.
 
@@ -178,22 +180,27 @@ def resolve(
     ----------
     norm
         Normalised absorption on (time, energy), numpy or dask: the window of all frames is read at
-        once. Frames with a gap in it are left out.
+        once. Frames with a gap in it are left out. Any other axis will do: Raman spectra less
+        their baseline on (time, raman_shift), not `closed`.
     count
         Species in all, one to six; see `rank`.
     known
-        Normalised spectra by name, each on its own `energy`.
+        Normalised spectra by name, each on its own axis.
     sigma
-        Of `norm`: one number, or on energy; for the uncertainties, all points count alike.
+        Of `norm`: one number, or on its axis; for the uncertainties, all points count alike.
+    closed
+        Whether fractions add up to one. Those of Raman spectra do not: False finds what each
+        species adds to the area instead, with all spectra, the known ones too, of an area of one.
 
     Returns
     -------
     Dataset
         On (time, component) `fraction`, `fraction_sigma` (given the spectra that were found), and
         `fraction_low` and `fraction_high`: between them all sets of spectra that are not negative
-        fit equally well. Exact for two species; for more, what two of them at a time can do. On
-        (component, energy) `spectrum`. On time `r_factor`, `reduced_chi2` and `assessment` as
-        those of `fractions`. attrs: `converged`, `rounds`, `residual` (root mean square).
+        fit equally well. Exact for two species; for more, what two of them at a time can do. Where
+        it is not `closed` they are called `concentration`, in units of an area. On (component,
+        energy) `spectrum`. On time `r_factor`, `reduced_chi2` and `assessment` as those of
+        `fractions`. attrs: `converged`, `rounds`, `residual` (root mean square).
 
     Raises
     ------
@@ -211,10 +218,14 @@ def resolve(
     least = len(given) if isinstance(given, Mapping) else 0
     expected = f"{max(least, 1)} to {MOST_BOUNDED}, the known ones included"
     count = arguments.whole("count", count, lambda n: max(least, 1) <= n <= MOST_BOUNDED, expected)
+    shut = arguments.switch("closed", closed)
     grid, matrix, whole = _whole_frames(norm, window)
     spread = None if sigma is None else _noise_inside(sigma, norm, window)
-    brought = bring(given, grid, called="known")
-    found = resolve_spectra(matrix, brought.values, count=count)
+    axis, unit = axis_of(norm)
+    brought = bring(given, grid, called="known", axis=axis, unit=unit)
+    found = resolve_spectra(matrix, brought.values, count=count, closed=shut)
+    if not shut:
+        found = of_unit_area(grid, found)
     unknown = [f"unknown {number}" for number in range(1, count - least + 1)]
     names = (*brought.names, *(unknown if len(unknown) > 1 else ["unknown"] * len(unknown)))
     still = Standards(names, found.spectra, np.zeros_like(found.spectra), _nothing(count, grid))
@@ -223,7 +234,7 @@ def resolve(
         matrix,
         standards=still,
         free=bring({}, grid),
-        closed=True,
+        closed=shut,
         sigma=None if spread is None else spread[None],
         energy_sigma=np.zeros(len(matrix)),
         step_sigma=0.0,
@@ -232,21 +243,28 @@ def resolve(
     own = fits.spread[:, :, 0]
     weight = np.maximum(np.square(found.fractions).sum(axis=0), np.finfo(float).tiny)
     noise = found.residual / np.sqrt(weight)
-    low, high = band(found.fractions, found.spectra, known=least, sigma=own, noise=noise)
+    low, high = band(
+        found.fractions, found.spectra, known=least, sigma=own, noise=noise, closed=shut
+    )
     verdict = np.full(whole.size, ASSESSMENT["nonfinite"], np.int32)
     verdict[whole] = assess(fits, count, grid.size, spread is not None)
-    per_frame = {"fraction": fits.amplitude, "fraction_sigma": own}
-    per_frame |= {"fraction_low": low, "fraction_high": high}
+    called = "fraction" if shut else "concentration"
+    numbers = (fits.amplitude, own, low, high)
+    per_frame = {
+        f"{called}{end}": (("time", "component"), _filled(part, whole))
+        for end, part in zip(("", "_sigma", "_low", "_high"), numbers, strict=True)
+    }
     result = xr.Dataset(
-        {name: (("time", "component"), _filled(part, whole)) for name, part in per_frame.items()},
-        _on_time(norm) | _on_grid(grid) | {"component": list(names)},
+        per_frame, _on_time(norm) | _on_grid(norm, grid) | {"component": list(names)}
     )
-    result["spectrum"] = (("component", "energy"), found.spectra)
-    result["r_factor"] = ("time", _filled(fits.r_factor, whole))
-    result["reduced_chi2"] = ("time", _filled(fits.chi2, whole))
-    for name in result.data_vars:
-        result[name].attrs["units"] = "1"
-    result["fraction"].attrs["ancillary_variables"] = "fraction_sigma fraction_low fraction_high"
+    amount = "1" if shut else f"{norm.attrs.get('units', '1')} * {unit}"
+    for name in per_frame:
+        result[name].attrs["units"] = amount
+    result[called].attrs["ancillary_variables"] = f"{called}_sigma {called}_low {called}_high"
+    shape = {"units": "1" if shut else f"1 / ({unit})"}
+    result["spectrum"] = (("component", axis), found.spectra, shape)
+    result["r_factor"] = ("time", _filled(fits.r_factor, whole), {"units": "1"})
+    result["reduced_chi2"] = ("time", _filled(fits.chi2, whole), {"units": "1"})
     cautions = sum(ASSESSMENT[name] for name in CAUTIONS)
     facts = {**flag_attributes(ASSESSMENT), "cautions": cautions}
     result["assessment"] = ("time", verdict, facts)
@@ -262,24 +280,34 @@ def resolve(
 
 def _whole_frames(norm: xr.DataArray, window: Range) -> tuple[Array, Array, Mask]:
     """Return the energies of the window, the frames without a gap there, and which those are."""
-    arguments.array("norm", norm, "time", "energy")
-    energy = np.asarray(norm["energy"].values, dtype=float)
-    seen = inside(energy, window, least=LEAST_POINTS)
-    matrix = norm.isel(energy=seen).transpose("time", "energy").values.astype(float)
+    axis, unit = axis_of(norm)
+    grid = np.asarray(norm[axis].values, dtype=float)
+    seen = inside(grid, window, least=LEAST_POINTS, axis=axis, unit=unit)
+    matrix = norm.isel({axis: seen}).transpose("time", axis).values.astype(float)
     whole = np.isfinite(matrix).all(axis=1)
     if np.count_nonzero(whole) < LEAST_FRAMES:
         raise RequestError(
             f"norm: {np.count_nonzero(whole)} of {whole.size} frames without a gap in {window!r} "
-            f"eV; expected {LEAST_FRAMES} or more"
+            f"{unit}; expected {LEAST_FRAMES} or more"
         )
-    return energy[seen], np.ascontiguousarray(matrix[whole]), whole
+    return grid[seen], np.ascontiguousarray(matrix[whole]), whole
+
+
+def axis_of(norm: xr.DataArray) -> tuple[str, str]:
+    """Return name and unit of the axis of spectra: energy in eV, or what else they are on."""
+    axis = "energy"
+    if isinstance(norm, xr.DataArray) and norm.ndim == 2:
+        axis = next((str(dim) for dim in norm.dims if dim != "time"), axis)
+    arguments.array("norm", norm, "time", axis)
+    return axis, str(norm[axis].attrs.get("units", "eV" if axis == "energy" else "1"))
 
 
 def _noise_inside(sigma: Sigma, norm: xr.DataArray, window: Range) -> Array:
     """Return sigma at every energy of the window, (m,)."""
-    energy = norm["energy"]
-    seen = inside(energy.values.astype(float), window, least=LEAST_POINTS)
-    return on_points(sigma, energy)[seen]
+    axis, unit = axis_of(norm)
+    grid = norm[axis].values.astype(float)
+    seen = inside(grid, window, least=LEAST_POINTS, axis=axis, unit=unit)
+    return on_points(sigma, norm[axis])[seen]
 
 
 def _sizes(found: Components, scale: Array) -> Array:
@@ -304,5 +332,6 @@ def _on_time(norm: xr.DataArray) -> dict[str, Any]:
     return {str(name): part for name, part in norm.coords.items() if part.dims in (("time",), ())}
 
 
-def _on_grid(grid: Array) -> dict[str, Any]:
-    return {"energy": ("energy", grid, {"units": "eV"})}
+def _on_grid(norm: xr.DataArray, grid: Array) -> dict[str, Any]:
+    axis, unit = axis_of(norm)
+    return {axis: (axis, grid, {"units": unit})}

@@ -38,48 +38,52 @@ class Standards:
         return np.asarray(np.square(self.noise).sum(axis=2))
 
 
-def inside(energy: Array, window: Range, *, least: int) -> slice:
-    """Return the points of an ascending energy axis in a window, both ends included.
+def inside(
+    grid: Array, window: Range, *, least: int, axis: str = "energy", unit: str = "eV"
+) -> slice:
+    """Return the points of an ascending axis in a window, both ends included.
 
     Raises
     ------
     RequestError
         The axis does not ascend or does not span the window, or fewer points than `least`.
     """
-    low, high = arguments.pair("window", window, "(low, high) in eV")
-    if not np.all(np.diff(energy) > 0):
-        raise RequestError("energy: not ascending; sort it and merge points at the same energy")
-    if not energy[0] <= low < high <= energy[-1]:
+    low, high = arguments.pair("window", window, f"(low, high) in {unit}")
+    if not np.all(np.diff(grid) > 0):
+        raise RequestError(f"{axis}: not ascending; sort it and merge points at the same {axis}")
+    if not grid[0] <= low < high <= grid[-1]:
         raise RequestError(
-            f"window: {window!r}; expected (low, high) within the {energy[0]:g}-{energy[-1]:g} eV "
+            f"window: {window!r}; expected (low, high) within the {grid[0]:g}-{grid[-1]:g} {unit} "
             "of the frames"
         )
-    start, stop = np.searchsorted(energy, [low, np.nextafter(high, np.inf)])
+    start, stop = np.searchsorted(grid, [low, np.nextafter(high, np.inf)])
     if stop - start < least:
         raise RequestError(
-            f"window: {window!r} eV holds {stop - start} points; expected {least} or more"
+            f"window: {window!r} {unit} holds {stop - start} points; expected {least} or more"
         )
     return slice(int(start), int(stop))
 
 
-def on_points(sigma: Sigma, energy: xr.DataArray) -> Array:
-    """Return the noise at every point of an energy axis, (m,), from a number or an array on it.
+def on_points(sigma: Sigma, axis: xr.DataArray) -> Array:
+    """Return the noise at every point of an axis, (m,), from a number or an array on it.
 
     Raises
     ------
     RequestError
-        Other dimensions or energies, or numbers that are not above zero.
+        Other dimensions or points, or numbers that are not above zero.
     """
-    spread = xr.DataArray(sigma)
-    if spread.dims not in ((), ("energy",)) or spread.dtype.kind not in "iuf":
+    spread, name = xr.DataArray(sigma), str(axis.name)
+    if spread.dims not in ((), (name,)) or spread.dtype.kind not in "iuf":
         raise RequestError(
-            f"sigma: {spread.dtype} on {spread.dims!r}; expected a number, or numbers on energy"
+            f"sigma: {spread.dtype} on {spread.dims!r}; expected a number, or numbers on {name}"
         )
-    if spread.ndim and spread.size != energy.size:
-        raise RequestError(f"sigma: {spread.size} energies; expected the {energy.size} of norm")
-    values = np.broadcast_to(spread.values.astype(float), energy.size)
+    if spread.ndim and spread.size != axis.size:
+        raise RequestError(
+            f"sigma: {spread.size} points of {name}; expected the {axis.size} of the frames"
+        )
+    values = np.broadcast_to(spread.values.astype(float), axis.size)
     if not (np.isfinite(values) & (values > 0)).all():
-        raise RequestError("sigma: not finite, or not above 0, at some energies")
+        raise RequestError(f"sigma: not finite, or not above 0, at some points of {name}")
     return np.ascontiguousarray(values)
 
 
@@ -89,8 +93,10 @@ def bring(
     *,
     sigma: Mapping[str, Sigma] | None = None,
     called: str = "standards",
+    axis: str = "energy",
+    unit: str = "eV",
 ) -> Standards:
-    """Bring spectra, each on its own energy axis, onto `energy` (m,) by cubic splines.
+    """Bring spectra, each on its own axis of energy, onto `energy` (m,) by cubic splines.
 
     The spline (not-a-knot) is linear in the spectrum, so that its sigma is known at every point
     and the errors of neighbours, which are correlated, can be followed.
@@ -103,6 +109,8 @@ def bring(
         Noise of a point of some of them: a number, or an array on the energy of the spectrum.
     called
         The name of the argument in messages.
+    axis, unit
+        Name and unit of the axis, where that is no energy; `sigma` is for energies only.
 
     Raises
     ------
@@ -117,7 +125,7 @@ def bring(
         raise RequestError(f"sigma of {strange!r}: no such spectrum; {called}: {list(spectra)}")
     knots, rows = [], []
     for name, spectrum in spectra.items():
-        found = _finite_part(f"{called}[{name!r}]", spectrum, energy)
+        found = _finite_part(f"{called}[{name!r}]", spectrum, energy, axis, unit)
         knots.append(found)
         rows.append(_sampled(*found, energy))
     return Standards(
@@ -128,15 +136,17 @@ def bring(
     )
 
 
-def _finite_part(name: str, spectrum: xr.DataArray, energy: Array) -> tuple[Array, Array]:
+def _finite_part(
+    name: str, spectrum: xr.DataArray, energy: Array, axis: str, unit: str
+) -> tuple[Array, Array]:
     """Return the run of finite points of a spectrum that spans `energy`."""
-    arguments.array(name, spectrum, "energy")
-    if spectrum["energy"].attrs.get("units", "eV") != "eV":
-        raise RequestError(f"{name}: energy in {spectrum['energy'].attrs['units']!r}; expected eV")
-    x = np.ascontiguousarray(spectrum["energy"].values, dtype=float)
+    arguments.array(name, spectrum, axis)
+    if spectrum[axis].attrs.get("units", unit) != unit:
+        raise RequestError(f"{name}: {axis} in {spectrum[axis].attrs['units']!r}; expected {unit}")
+    x = np.ascontiguousarray(spectrum[axis].values, dtype=float)
     y = np.ascontiguousarray(spectrum.values, dtype=float)
     if x.size < 4 or not np.all(np.diff(x) > 0):
-        raise RequestError(f"{name}: {x.size} energies; expected 4 or more, ascending")
+        raise RequestError(f"{name}: {x.size} points of {axis}; expected 4 or more, ascending")
     gaps = np.flatnonzero(~np.isfinite(y))
     before, after = gaps[x[gaps] <= energy[0]], gaps[x[gaps] >= energy[-1]]
     start = int(before[-1]) + 1 if before.size else 0
@@ -144,8 +154,8 @@ def _finite_part(name: str, spectrum: xr.DataArray, energy: Array) -> tuple[Arra
     whole = bool(np.isfinite(y[start:stop]).all()) and stop - start >= 4
     if not whole or x[start] > energy[0] or x[stop - 1] < energy[-1]:
         raise RequestError(
-            f"{name}: measured without gaps from {x[start]:g} to {x[max(stop, 1) - 1]:g} eV at "
-            f"most; expected all of {energy[0]:g}-{energy[-1]:g} eV"
+            f"{name}: measured without gaps from {x[start]:g} to {x[max(stop, 1) - 1]:g} {unit} at "
+            f"most; expected all of {energy[0]:g}-{energy[-1]:g} {unit}"
         )
     return x[start:stop], y[start:stop]
 
