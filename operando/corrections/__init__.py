@@ -6,6 +6,7 @@ from operando.corrections.cosmic_rays import remove_cosmic_rays
 from operando.corrections.energy_drift import DRIFT_FLAGS, energy_drift, shift_energy
 from operando.corrections.foil import calibrate_energy, first_inflection
 from operando.corrections.glitches import mask_glitches
+from operando.corrections.integration import integrate
 from operando.corrections.matched_shift import matched_shift
 from operando.corrections.merging import merge_scans
 from operando.corrections.normalisation import flattened, normalised
@@ -25,6 +26,7 @@ __all__ = [
     "energy_drift",
     "first_inflection",
     "flattened",
+    "integrate",
     "mask_glitches",
     "matched_shift",
     "merge_scans",
