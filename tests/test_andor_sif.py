@@ -117,6 +117,7 @@ def test_a_kinetic_series_follows_its_cycle(tmp_path: Path) -> None:
         "source": "header",
         "sigma_s": None,
     }
+    assert "tz='UTC' or that zone" in series.attrs["clock_caution"]
     assert series.attrs["exposure_source"] == "10 s x 5 accumulations"
     assert series.attrs["original_metadata"]["user text"] == "second cell"
     assert series.attrs["original_metadata"]["original file"] == "C:\\data\\cell 2.sif"
@@ -193,6 +194,7 @@ def test_what_cannot_be_read_says_why(
         (b" 1 1 4 4\n", b" 9e9 1 4 4\n", "9000000000 frames of 1 tracks"),
         (b" 1 1 4 4\n", b" 1 9e9 4 4\n", "1 frames of 9000000000 tracks"),
         (b"1 100 4 81", b"1 100 9e9 81", "expected 6 numbers"),
+        (b"1 100 4 81", b"1 " + b"9" * 4300 + b" 4 81", "no part of a detector"),
         (b"1 100 4 81", b"1 100 4000000000 81", "expected frames of 1 x 4000000000 float32"),
         (b"65538 11\n", b"65538 1e15\n", "-1 bytes expected"),
     ],

@@ -126,7 +126,9 @@ def test_the_seconds_settle_day_and_month(tmp_path: Path) -> None:
     ],
 )
 def test_zones(tmp_path: Path, stamp: str, zone: str | None) -> None:
-    assert _read(tmp_path, status={"TIM": stamp}).attrs["clock"]["zone"] == zone
+    attrs = _read(tmp_path, status={"TIM": stamp}).attrs
+    assert attrs["clock"]["zone"] == zone
+    assert ("summer time" in attrs.get("clock_caution", "")) == (zone is not None)
 
 
 def test_without_a_stamp(tmp_path: Path) -> None:
@@ -184,6 +186,20 @@ def test_sizes_beyond_the_file_cost_nothing(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_blocks_that_overlap_are_refused(tmp_path: Path) -> None:
+    """Nine hundred blocks, each all the megabyte of the file."""
+    count, size = 900, 1 << 20
+    head = b"\n\n\xfe\xfe" + struct.pack("<dIII", 920622.0, 24, 1000, count)
+    entries = b"".join(struct.pack("<III", 0x20 + (k << 16), size // 4, 0) for k in range(count))
+    file = _save(tmp_path, (head + entries).ljust(size, b"\0"))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="block 3 and others overlap"):
+        READER.read(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * size
 
 
 WHOLE = _opus()

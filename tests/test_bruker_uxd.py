@@ -5,6 +5,7 @@ The file that Bruker's own program made of BT86.raw is compared with it in test_
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,28 @@ def test_layouts_and_units(tmp_path: Path, kind: str, unit: str) -> None:
     assert found["intensity"].attrs["units"] == unit
 
 
+def test_the_last_count_of_a_file_without_line_end_is_left_out(tmp_path: Path) -> None:
+    """174 cut to 17 looks like a count."""
+    whole = HEADER + block("187 183\n178 174", kind="_COUNTS")
+    cut = _read(tmp_path, whole[: whole.index("174") + 2])
+    np.testing.assert_array_equal(cut["intensity"][0], [187, 183, 178])
+    assert cut.attrs["truncated"] == "scan 1: no line end; last number left out"
+
+
+def test_many_ranges_below_many_keys(tmp_path: Path) -> None:
+    """Keys of the file are not copied for each range: both together take what each takes alone."""
+    keys = "".join(f"_K{k}=1\n" for k in range(100_000))
+    one = block("1 2 3", kind="_COUNTS")
+
+    def seconds(text: str) -> float:
+        started = time.process_time()
+        _read(tmp_path, HEADER + text)
+        return time.process_time() - started
+
+    seconds(one)
+    assert seconds(keys + one * 1000) < 2 * (seconds(keys + one) + seconds(one * 1000))
+
+
 def test_ranges_are_frames(tmp_path: Path) -> None:
     text = HEADER + "".join(block(PAIRS, started=600.0 * k) for k in range(3))
     series = _read(tmp_path, text)
@@ -133,7 +156,7 @@ def test_other_axes_and_lists_of_peaks(tmp_path: Path) -> None:
 def test_header_without_ranges_of_its_own(tmp_path: Path) -> None:
     """Keys of the file serve the only range."""
     found = _read(
-        tmp_path, HEADER + "_START=20.0\n_STEPSIZE=0.02\n_DRIVE='COUPLED'\n_COUNTS\n5 6 7"
+        tmp_path, HEADER + "_START=20.0\n_STEPSIZE=0.02\n_DRIVE='COUPLED'\n_COUNTS\n5 6 7\n"
     )
     np.testing.assert_allclose(found["two_theta"], [20, 20.02, 20.04])
 

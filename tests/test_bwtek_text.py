@@ -86,6 +86,7 @@ def test_commas_between_and_points_within_numbers(tmp_path: Path) -> None:
         ("intigration times(ms)", "3000", 21.0),
         ("intigration times(us)", "500000", 3.5),
         ("intigration times(ms)", "0", None),
+        ("intigration times(ms)", "9" * 400, None),
         ("intigration times(ms)", "", None),
         ("time_multiply", "10", None),
         ("average number", "none", None),

@@ -176,6 +176,7 @@ def test_fractions_are_scaled_by_the_exponent(
 def test_a_series_takes_the_exponent_of_each_subfile(tmp_path: Path) -> None:
     series = _read(
         tmp_path,
+        {"dated": "start"},
         exponent=0,
         sub_exponents=[32, 33],
         y=((1, 2, 3), (1, 2, 3)),
@@ -230,7 +231,8 @@ def test_subfiles_with_axes_of_their_own(tmp_path: Path, directory: bool) -> Non
 def test_the_old_format(tmp_path: Path, flags: int) -> None:
     bits = 16 if flags else 32
     series = READER.read(
-        _save(tmp_path, _old(exponent=bits, flags=flags, y=((-7, 2, 300), (4, 5, 6))))
+        _save(tmp_path, _old(exponent=bits, flags=flags, y=((-7, 2, 300), (4, 5, 6)))),
+        dated="start",
     )
     np.testing.assert_array_equal(series["intensity"], [[-7, 2, 300], [4, 5, 6]])
     np.testing.assert_array_equal(series["raman_shift"], [100, 200, 300])
@@ -252,15 +254,22 @@ def test_the_old_format(tmp_path: Path, flags: int) -> None:
     ],
 )
 def test_dates(tmp_path: Path, date: tuple[int, ...], start: str | None, doubt: str | None) -> None:
-    attrs = _read(tmp_path, date=date).attrs
-    assert attrs["clock"]["start"] == start
-    assert attrs["clock"]["sigma_s"] is attrs["clock"]["zone"] is None
+    attrs = _read(tmp_path, {"dated": "start"}, date=date).attrs
+    assert (attrs["clock"]["start"], attrs["clock"]["zone"]) == (start, None)
     assert (doubt or "") in attrs.get("doubts", "")
     assert ("doubts" in attrs) == (doubt is not None)
 
 
+@pytest.mark.parametrize("y", [((3.0, 2.0, 1.0),), ((1.0, 2.0),) * 2])
+def test_a_date_that_may_be_that_of_the_export_is_not_taken(tmp_path: Path, y: Any) -> None:
+    attrs = _read(tmp_path, y=y, kinds=(13, 4, 4)).attrs
+    assert (attrs["clock"]["start"], attrs["clock"]["source"]) == (None, "none")
+    assert "'2026-05-04T10:30' may be the moment of export" in attrs["doubts"]
+    assert "pass dated='start' or 'end'" in attrs["doubts"]
+
+
 @pytest.mark.parametrize("marks", ["start", "end"])
-def test_a_date_is_certain_once_it_is_known_what_it_marks(tmp_path: Path, marks: str) -> None:
+def test_a_date_is_taken_once_it_is_known_what_it_marks(tmp_path: Path, marks: str) -> None:
     clock = _read(tmp_path, {"dated": marks}).attrs["clock"]
     assert (clock["marks"], clock["sigma_s"]) == (marks, 30.0)
 
@@ -312,7 +321,9 @@ def test_the_user_knows_better(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labelled["raman_shift"], [100, 200, 300])
 
 
-@pytest.mark.parametrize(("exposure", "seconds"), [("10s", 40.0), ("3000", 12.0), ("long", None)])
+@pytest.mark.parametrize(
+    ("exposure", "seconds"), [("10s", 40.0), ("3000", 12.0), ("long", None), ("9" * 5000, None)]
+)
 def test_the_log_of_wire(tmp_path: Path, exposure: str, seconds: float | None) -> None:
     spectrum = _read(tmp_path, log=WIRE_LOG.format(exposure=exposure))
     assert spectrum.attrs["laser_wavelength_nm"] == 785.0
@@ -365,6 +376,22 @@ def test_sizes_beyond_the_file_cost_nothing(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def test_subfiles_that_overlap_are_refused(tmp_path: Path) -> None:
+    """Two thousand entries of the directory, all at one subfile of two thousand points: 16 MB."""
+    points, many = 2000, 2000
+    x, y = list(map(float, range(points))), (tuple([1.0] * points),)
+    raw = bytearray(_spc(flags=64 | 4, x=x, y=y, directory=True, kinds=(13, 4, 4)))
+    struct.pack_into("<I", raw, 24, many)
+    raw += struct.pack("<IIf", 512, 0, 0.0) * many
+    file = _save(tmp_path, bytes(raw))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match="subfiles overlap from number 3 on"):
+        READER.read(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_a_series_that_was_cut_is_shorter(tmp_path: Path) -> None:
@@ -451,7 +478,7 @@ def test_the_spc_of_an_i_raman_is_its_text_on_whole_wavenumbers(shared_data: Pat
     """
     folder = shared_data.joinpath(*RAMAN)
     name = "PST10_iR532_Probe_100_3000msx7"
-    spectrum = READER.read(File(folder / f"{name}.spc"))
+    spectrum = READER.read(File(folder / f"{name}.spc"), dated="start")
     text = operando.formats()["bwtek_text"].read(File(folder / f"{name}.txt"))
     shift = spectrum["raman_shift"].values
     np.testing.assert_array_equal(shift, np.arange(175.0, 3983.0))
@@ -467,7 +494,7 @@ def test_the_spc_of_an_i_raman_is_its_text_on_whole_wavenumbers(shared_data: Pat
         text.attrs["clock"]["start"]
     )
     assert 9 < delay / np.timedelta64(1, "m") < 11
-    assert spectrum.attrs["clock"]["sigma_s"] is None
+    assert READER.read(File(folder / f"{name}.spc")).attrs["clock"]["start"] is None
 
 
 @pytest.mark.shared_data

@@ -116,6 +116,25 @@ def test_a_step_proves_what_the_stamp_marks(
     assert (clock["marks"], clock["sigma_s"]) == (marks, sigma)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Full time(s)": "9" * 400},
+        {"Full time(s)": None, "Full time(mm:ss)": "9" * 5000 + ":00"},
+        {"Acq. time (s)": "9" * 200, "Accumulations": "9" * 200},
+        {"Acq. time (s)": "-3"},
+        {"Laser (nm)": "9" * 400},
+    ],
+)
+def test_numbers_that_no_instrument_writes_are_not_taken(
+    tmp_path: Path, changes: dict[str, str | None]
+) -> None:
+    found = _read(tmp_path, changes=changes)
+    assert np.isfinite(found["elapsed"]).all()
+    assert "exposure" not in found.coords or found["exposure"].values == [6.0]
+    assert found.attrs["clock"]["sigma_s"] < 60
+
+
 def test_a_map_gives_every_spectrum_its_place(tmp_path: Path) -> None:
     """X changes from row to row, Y after each line of X; rows go by their index."""
     spectra = [[10.0 * n + 3, 10.0 * n + 2, 10.0 * n + 1] for n in range(6)]

@@ -112,6 +112,12 @@ def test_unknown_versions_are_refused(tmp_path: Path, version: str) -> None:
         _read(tmp_path, xrdml(scan(), version=version))
 
 
+def test_what_is_not_an_xrdml_is_quoted_shortly(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="expected an XRDML") as caught:
+        _read(tmp_path, xrdml(scan(), version="9" * 5000))
+    assert len(str(caught.value)) < 200
+
+
 def test_repeated_scans_are_frames(tmp_path: Path) -> None:
     hours = [f"2024-05-04T{hour}:00:00+02:00" for hour in (10, 11, 12)]
     ends = [stamp.replace(":00:00+", ":45:00+") for stamp in hours]
@@ -246,6 +252,33 @@ def test_wavelengths(tmp_path: Path, old: str, new: str, expected: dict[str, Any
     text = xrdml(scan(), wavelengths=WAVELENGTHS.replace(old, new) if old else WAVELENGTHS)
     attrs = _read(tmp_path, text).attrs
     assert {key: attrs.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(("ratio", "kind"), [("0.5000", "unknown"), ("0.0000", "alpha1")])
+def test_the_ratio_is_not_believed_behind_a_monochromator(
+    tmp_path: Path, ratio: str, kind: str
+) -> None:
+    text = xrdml(scan(), wavelengths=WAVELENGTHS.replace("0.5000", ratio)).replace(
+        "</xRayTube>", "</xRayTube><monochromator name='2xGe(220)' />"
+    )
+    attrs = _read(tmp_path, text).attrs
+    assert (attrs["wavelength_kind"], attrs["wavelength_angstrom"]) == (kind, 1.540598)
+    assert attrs["monochromator"] == "2xGe(220)"
+    assert "wavelength_alpha2_angstrom" not in attrs
+
+
+@pytest.mark.shared_data
+def test_a_real_file_states_a_doublet_that_is_not_there(shared_data: Path) -> None:
+    """Ratio 0.5 in the file; where K alpha 2 of its line at 66.105 degree would be, 0.2 %."""
+    scan = READER.read(File(shared_data / "formats" / "xrd" / "vendor" / "m54313_om2th_10.xrdml"))
+    angle, counts = scan["two_theta"].values, scan["intensity"].values[0]
+    line = angle[counts.argmax()]
+    alpha2 = 2 * np.degrees(np.arcsin(np.sin(np.radians(line / 2)) * 1.544426 / 1.540598))
+    assert counts[np.abs(angle - alpha2) < 0.05].max() < 0.01 * counts.max()
+    assert scan.attrs["original_metadata"][
+        "xrdMeasurement/usedWavelength/ratioKAlpha2KAlpha1"
+    ].startswith("0.5")
+    assert scan.attrs["wavelength_kind"] == "unknown"
 
 
 def test_scans_of_several_wavelengths_are_refused(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def _winspec(**changes: Any) -> bytes:
         1512: ("3H", (1, 3, 1)),
         1992: ("f", 2.5),
         3098: ("B", 1),
+        3100: ("B", 4),
         3101: ("B", 1),
         3263: ("6d", (500.0, 10.0, 0.0, 0.0, 0.0, 0.0)),
         3311: ("d", 1e7 / 505.0),
@@ -183,6 +184,12 @@ def test_frames_without_rate_have_to_be_declared(tmp_path: Path) -> None:
     assert "elapsed" not in series.coords
 
 
+@pytest.mark.parametrize("exposure", ["-30000", "0", "1e308"])
+def test_no_exposure_that_is_none(tmp_path: Path, exposure: str) -> None:
+    raw = _lightfield(exposure=exposure, combined=10_000)
+    assert "exposure" not in _read(tmp_path, raw).coords
+
+
 def test_unknown_times_and_exposures(tmp_path: Path) -> None:
     spectrum = _read(tmp_path, _lightfield(created="yesterday", exposure=""))
     assert spectrum.attrs["clock"]["start"] is None
@@ -249,6 +256,13 @@ def test_the_zone_is_the_difference_of_two_clocks(
     assert _read(tmp_path, raw).attrs["clock"]["zone"] == zone
 
 
+@pytest.mark.parametrize("laser", [505.0, 1e7 / 505.0])
+def test_the_laser_of_winspec_is_in_nm_or_in_wavenumbers(tmp_path: Path, laser: float) -> None:
+    """The manual has 1/cm, hyperSpec takes it for nm; the ranges of the two do not meet."""
+    spectrum = _read(tmp_path, _winspec(fields={3311: ("d", laser)}))
+    assert spectrum.attrs["laser_wavelength_nm"] == pytest.approx(505.0, abs=1e-9)
+
+
 def test_frames_of_winspec_have_to_be_declared(tmp_path: Path) -> None:
     series = _read(tmp_path, _winspec(frames=3))
     assert series.attrs["clock"]["start"] is None
@@ -292,8 +306,10 @@ def test_a_binned_column_lies_in_the_middle_of_its_pixels(tmp_path: Path) -> Non
         (_winspec(fields={3101: ("B", 9)}), "valid 1, order 9"),
         (
             _winspec(fields={3263: ("6d", (0.0, 10.0, 0.0, 0.0, 0.0, 0.0))}),
-            "10 to 30; expected wavelengths in nm",
+            "10 to 30 nm; expected wavelengths of light",
         ),
+        (_winspec(fields={3100: ("B", 6)}), "a polynomial in Raman shift; expected one in nm"),
+        (_winspec(fields={3100: ("B", 0)}), "a polynomial in unit 0; expected one in nm"),
         (_winspec(fields={3311: ("d", 0.0)}), "pass laser_nm="),
         (_winspec(fields={20: ("10s", b"31Feb2026")}), "day is out of range"),
         (_winspec()[:-1], "1 frames of 1 x 3 pixels in 5 bytes"),

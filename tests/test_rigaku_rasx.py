@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,18 @@ def test_aborted_scan(tmp_path: Path) -> None:
     assert _read(tmp_path, rasx((PROFILE, conditions(count=9)))).attrs["truncated"] == (
         "scan 1: 4 of 9 points"
     )
+
+
+def test_documents_are_not_kept(tmp_path: Path) -> None:
+    """As trees, forty conditions of three hundred axes are 6 MB; the scans are 5 kB."""
+    axes = "".join(f"<Axis Name='A{k}' Unit='mm' Position='1.0' />" for k in range(300))
+    raw = rasx(*((PROFILE, conditions(hour=10 + k % 10, axes=axes)) for k in range(40)))
+    _read(tmp_path, raw)
+    tracemalloc.start()
+    assert READER.read(File(tmp_path / "scan.rasx")).sizes["time"] == 40
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 << 20
 
 
 def test_bomb(tmp_path: Path) -> None:

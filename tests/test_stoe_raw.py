@@ -131,6 +131,13 @@ def test_ranges(tmp_path: Path) -> None:
     assert str(placed["time_start"].values[0])[:16] == "2020-09-22T15:18"
 
 
+def test_a_scan_within_one_minute_has_no_exposure(tmp_path: Path) -> None:
+    """Stamps of whole minutes: it took less than one, not 0 s."""
+    found = _read(tmp_path, stoe(part(stamps=(b"22-Sep-20 17:18", b"22-Sep-20 17:18"))))
+    assert found.attrs["clock"]["start"] == "2020-09-22T17:18:00"
+    assert "exposure" not in found.coords
+
+
 def test_counts_that_were_scaled(tmp_path: Path) -> None:
     """They are stored as whole numbers times the factor."""
     found = _read(tmp_path, stoe(part(factor=10.0)))

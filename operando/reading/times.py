@@ -73,9 +73,10 @@ def place(
         raise ClockError(f"{file}: unreadable, so its time is unknown")
     facts = cast("Mapping[str, Any]", dataset.attrs["clock"])
     if facts["start"] is None:
+        doubts = f" ({dataset.attrs['doubts']})" if dataset.attrs.get("doubts") else ""
         raise ClockError(
-            f"{file}: no time in the file; declare log (a table of scan times), first and period_s "
-            "(times by index) or stamps = 'mtime'"
+            f"{file}: no time in the file{doubts}; declare log (a table of scan times), first and "
+            "period_s (times by index) or stamps = 'mtime'"
         )
     zero = localised(facts, declared=declared, where=str(file))
     count = dataset.sizes["time"]

@@ -33,6 +33,8 @@ NOT_PROCESSING = ("Date", "Acquired", "Imported")
 COUNTS = {"": "count", "Cnt": "count", "Cnt/sec": "count/s"}
 AT_ONCE_S = 2.0
 """A step stamped this near to the end of the measurement was done by the same click."""
+LARGEST = 1e9
+"""No setting is larger: nm, s, spectra or micrometre."""
 STAGE = {"X": "x", "Y": "y", "Z": "z"}
 MICROMETRE = ("µm", "μm", "um")
 """With the micro sign, the Greek letter, or neither."""
@@ -165,8 +167,9 @@ def _facts(header: dict[str, str]) -> dict[str, object]:
 def _number(header: dict[str, str], *keys: str) -> float | None:
     """Return the number a value begins with: 532nm_Edge is 532."""
     for key in keys:
-        if match := re.match(r"[+-]?\d+(?:\.\d+)?", header.get(key, "")):
-            return float(match[0])
+        match = re.match(r"[+-]?\d+(?:\.\d+)?", header.get(key, ""))
+        if match and abs(number := float(match[0])) < LARGEST:
+            return number
     return None
 
 
@@ -182,7 +185,7 @@ def _full_time(header: dict[str, str]) -> float | None:
     if (seconds := _number(header, "Full time(s)")) is not None:
         return seconds
     for name, seconds in (("mm:ss", 1.0), ("hh:mm", 60.0)):
-        if match := re.fullmatch(r"(\d+):(\d\d)", header.get(f"Full time({name})", "")):
+        if match := re.fullmatch(r"(\d{1,9}):(\d\d)", header.get(f"Full time({name})", "")):
             return (60.0 * int(match[1]) + int(match[2])) * seconds
     return None
 

@@ -122,7 +122,7 @@ def frames(
     elapsed
         Seconds from the start of the clock (time,); 0 for one spectrum.
     exposure
-        Live time of every spectrum in s.
+        Live time of every spectrum in s; what is not positive and finite is not known.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def frames(
         elapsed = np.zeros(1)
     if elapsed is not None:
         dataset = dataset.assign_coords(elapsed=("time", elapsed, {"units": "s"}))
-    if exposure is not None:
+    if exposure is not None and 0 < exposure < np.inf:
         live = np.full(count, exposure)
         dataset = dataset.assign_coords(exposure=("time", live, {"units": "s"}))
     return dataset

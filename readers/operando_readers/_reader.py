@@ -48,6 +48,7 @@ STATES: dict[str, int] = {
 }
 """States of a cell, for `state_instrument`; charge is oxidation at the working electrode."""
 
+DIGITS = tuple("0123456789")
 LARGEST_MEMBER = 4 << 30
 LARGEST_RATIO = 200
 """A zip member that claims to unpack further than this is refused before it is read."""
@@ -207,8 +208,8 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     >>> sorted(["a_10", "a_2"], key=natural_key)
     ['a_2', 'a_10']
     """
-    parts = re.split(r"(\d+)", text)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    parts = re.split(r"([0-9]{1,18})", text)
+    return [(0, int(part), "") if part[:1] in DIGITS else (1, 0, part) for part in parts]
 
 
 def members(archive: Path, pattern: str = "*") -> list[File]:

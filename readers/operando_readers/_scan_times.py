@@ -13,6 +13,8 @@ from operando_readers._stamps import DateOrder, Moments, moments
 
 Array = npt.NDArray[np.float64]
 
+MINUTE = 60.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
@@ -31,7 +33,8 @@ def by_stamps(
 ) -> Times:
     """Return the times of scans that each have a stamp of their start, "" where they have none.
 
-    The exposure is from start to end; there is none where an end is missing.
+    The exposure is from start to end; there is none where an end is missing, or where stamps of
+    whole minutes are the same.
 
     Raises
     ------
@@ -54,6 +57,8 @@ def by_stamps(
         if (exposure < 0).any():
             at = int(np.argmin(exposure))
             raise FormatError(f"end: {ends[at]!r} is not after the start {starts[at]!r}")
+        if started.resolution_s >= MINUTE and not exposure.all():
+            exposure = None
     return Times(
         facts=_header_clock(started),
         elapsed=_seconds(started.values - started.values[0]),

@@ -154,8 +154,8 @@ def contents(raw: bytes, header: Header) -> Contents:
     Raises
     ------
     FormatError
-        More points or subfiles than the file has bytes for, subfiles whose X differ, or a way of
-        storing that is not known.
+        More points or subfiles than the file has bytes for, subfiles that overlap or whose X
+        differ, or a way of storing that is not known.
     """
     if header.planes:
         raise FormatError(f"header: {header.planes} planes; data in four dimensions are not read")
@@ -199,7 +199,7 @@ def _own_axes(raw: bytes, header: Header) -> Contents:
     head = _subheader(header)
     starts = _directory(raw, header)
     axes, spectra, z = [], [], []
-    at = HEADER
+    at, taken = HEADER, 0
     for number in range(header.subfiles if header.flags & SEVERAL else 1):
         at = int(starts[number]) if starts is not None else at
         if at + SUBHEADER > len(raw):
@@ -210,6 +210,9 @@ def _own_axes(raw: bytes, header: Header) -> Contents:
         end = at + SUBHEADER + (4 + width) * points
         if points < 2 or end > len(raw):
             break
+        taken += end - at
+        if taken > len(raw):
+            raise FormatError(f"directory: subfiles overlap from number {number + 1} on; damaged")
         axes.append(_floats(raw, header, at + SUBHEADER, points))
         if axes[-1].shape != axes[0].shape or (axes[-1] != axes[0]).any():
             raise FormatError(

@@ -12,8 +12,9 @@ another setting (422 nm in a file that was measured at 532 nm), and the option i
 
 Times: spectrum i began at ExperimentTime + i x cycle of the series (stamps of single frames are 0
 in every real file). They are seconds since 1970; whether of UTC or of the camera's own zone no
-file tells: the zone has to be declared, "UTC" where it is known to be that. Spectra of several
-tracks of the detector were taken at once: the option `track` chooses one.
+file tells: the zone has to be declared, "UTC" where it is known to be that, which
+attrs["clock_caution"] repeats. Spectra of several tracks of the detector were taken at once: the
+option `track` chooses one.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ SKIPPED = {
 """Lines between the shutter times and the calibration, by version."""
 LONGEST_WORD = 80
 LONGEST_TEXT = 1 << 20
+LARGEST_PIXEL = 1 << 40
+CAUTION = (
+    "seconds since 1970, of UTC or of the camera's zone; compare with a clock, then declare "
+    "tz='UTC' or that zone"
+)
 RAMAN = "Raman shift"
 PIXELS = (0.0, 1.0, 0.0, 0.0)
 """The calibration of a spectrometer that has none."""
@@ -159,13 +165,15 @@ def read(file: File, *, laser_nm: float | None = None, track: int | None = None)
     shift, source = _shifts(wavelengths, header, laser_nm=laser_nm, stated=stated)
     live = header.exposure * header.accumulations
     elapsed: Array = header.cycle * np.arange(len(spectra), dtype=np.float64)
+    times = _clock(header, elapsed)
     return frames(
         shift,
         spectra,
         what="calibration",
         units="count" if header.unit.startswith("Counts") else "1",
         facts={
-            "clock": _clock(header, elapsed),
+            "clock": times,
+            "clock_caution": CAUTION if times["start"] else None,
             "instrument": f"Andor {header.detector}",
             "laser_wavelength_nm": laser_nm or stated,
             "axis_source": source,
@@ -174,7 +182,7 @@ def read(file: File, *, laser_nm: float | None = None, track: int | None = None)
         },
         metadata=_metadata(header),
         elapsed=elapsed if np.isfinite(elapsed).all() else None,
-        exposure=live if np.isfinite(live) and live > 0 else None,
+        exposure=live,
     )
 
 
@@ -253,13 +261,15 @@ def _times(cursor: Cursor) -> tuple[int, float, int, float]:
 def _area(cursor: Cursor) -> tuple[int, ...]:
     cursor.word()
     words = cursor.line().split()
+    told = [word[:LONGEST_WORD] for word in words[:6]]
     try:
         area = tuple(int(word) for word in words[:6])
         left, top, right, bottom, y_bin, x_bin = area
     except ValueError as error:
-        raise FormatError(f"byte {cursor.at}: track {words[:6]}; expected 6 numbers") from error
-    if not (left <= right and bottom <= top and y_bin > 0 and x_bin > 0):
-        raise FormatError(f"byte {cursor.at}: track {area}; no part of a detector")
+        raise FormatError(f"byte {cursor.at}: track {told}; expected 6 numbers") from error
+    inside = all(abs(number) <= LARGEST_PIXEL for number in area)
+    if not (inside and left <= right and bottom <= top and y_bin > 0 and x_bin > 0):
+        raise FormatError(f"byte {cursor.at}: track {told}; no part of a detector")
     return area
 
 

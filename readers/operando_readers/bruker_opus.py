@@ -9,9 +9,9 @@ from ``FXV`` to ``LXV``: for Raman the shift in 1/cm, though OPUS calls the unit
 file: FXV 4000.7 is the laser RLW 9394.9 less the low limit LFQ 5394.9).
 
 Times: ``DAT`` and ``TIM`` are when the measurement began, in the zone that TIM names ("GMT+1");
-whether OPUS counts summer time in it is not known, so compare it once with a clock. ``SRT`` holds
-the same moment in seconds since 1970 of the local clock, which settles whether 04/07/2023 is in
-July. ``DUR`` is the duration of the scans.
+whether OPUS counts summer time in it is not known, so compare it once with a clock, as
+attrs["clock_caution"] says. ``SRT`` holds the same moment in seconds since 1970 of the local
+clock, which settles whether 04/07/2023 is in July. ``DUR`` is the duration of the scans.
 
 Only Raman is read: an absorbance, transmission or interferogram is refused.
 """
@@ -42,6 +42,7 @@ KINDS = {
     **{1: "single channel", 2: "interferogram", 3: "phase", 4: "absorbance", 5: "transmittance"},
     **{6: "Kubelka-Munk", 7: "trace", RAMAN: "Raman", 11: "emission", 12: "reflectance"},
 }
+CAUTION = "the zone is that of the file, which may leave out summer time; check it against a clock"
 STATUS = 1
 """The parameters that belong to a block of data."""
 ZONE = re.compile(r"\(GMT([+-]\d{1,2})(?::?(\d\d))?\)")
@@ -83,22 +84,23 @@ def read(file: File, *, date_order: DateOrder | None = None) -> xr.Dataset:
         for name, value in _parameters(block).items()
     }
     stated = {path.rpartition(" > ")[2]: value for path, value in everything.items()}
+    times = _clock(status, stated.get("SRT"), order=date_order)
     duration = stated.get("DUR")
-    live = float(duration) if isinstance(duration, float) and 0 < duration < np.inf else None
     return frames(
         shift,
         values[None],
         what="FXV to LXV",
         units="1",
         facts={
-            "clock": _clock(status, stated.get("SRT"), order=date_order),
+            "clock": times,
+            "clock_caution": CAUTION if times["zone"] else None,
             "instrument": f"Bruker {stated.get('INS', '')}".strip(),
             "title": str(stated.get("SNM", "")),
             "laser_wavelength_nm": _laser(stated.get("RLW")),
             "axis_source": "Raman shift in the file",
         },
         metadata=everything,
-        exposure=live,
+        exposure=duration if isinstance(duration, float) else None,
     )
 
 
@@ -109,9 +111,15 @@ def _blocks(raw: bytes) -> Iterator[tuple[int, bytes]]:
     at, _, count = struct.unpack_from("<III", raw, 12)
     if count > MOST_BLOCKS or at + DIRECTORY.size * count > len(raw):
         raise FormatError(f"directory: {count} blocks at byte {at} of {len(raw)}; cut short")
+    # A thousand blocks may each be the whole file: what they hold in all is bounded by what it has.
+    left = 2 * len(raw)
     for number in range(count):
         kind, words, start = DIRECTORY.unpack_from(raw, at + DIRECTORY.size * number)
-        yield kind, raw[start : start + 4 * words]
+        block = raw[start : start + 4 * words]
+        left -= len(block)
+        if left < 0:
+            raise FormatError(f"directory: block {number + 1} and others overlap; damaged")
+        yield kind, block
 
 
 def _raman(blocks: list[tuple[int, bytes]]) -> tuple[bytes, dict[str, Parameter]]:

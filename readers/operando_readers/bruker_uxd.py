@@ -19,6 +19,8 @@ Counts and counts per second are kept as they are: `intensity` has the unit the 
 from __future__ import annotations
 
 import re
+from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -154,7 +156,8 @@ def _axis(block: Block) -> str:
 
 
 def _pattern(at: int, block: Block, keys: dict[str, str], *, mid_line: bool) -> Pattern:
-    told = keys | block.keys
+    # A view: many ranges below many keys would be copied again and again.
+    told = ChainMap(block.keys, keys)
     if block.positions:
         table, truncated = rows(block.lines, first=block.first, mid_line=mid_line)
         if table.shape[1] % 2:
@@ -165,8 +168,11 @@ def _pattern(at: int, block: Block, keys: dict[str, str], *, mid_line: bool) -> 
         two_theta = two_theta if even is None else even
         intensity = np.ascontiguousarray(table[:, 1::2]).ravel()
     else:
-        truncated = "cut within a line" if mid_line else None
+        truncated = None
         intensity = numbers(" ".join(block.lines), what=f"range {at}")
+        if mid_line:
+            # The last number may be cut, and still look like one.
+            truncated, intensity = "no line end; last number left out", intensity[:-1]
         start, step = number(told.get("START")), number(told.get("STEPSIZE"))
         if start is None or not step:
             raise FormatError(f"range {at}: no _START and _STEPSIZE of its intensities")
@@ -192,7 +198,7 @@ def _pattern(at: int, block: Block, keys: dict[str, str], *, mid_line: bool) -> 
     )
 
 
-def _unrounded(printed: Array, block: Block, told: dict[str, str]) -> Array | None:
+def _unrounded(printed: Array, block: Block, told: Mapping[str, str]) -> Array | None:
     """Return the positions by start and step if those that are printed are their roundings."""
     start, step = number(told.get("START")), number(told.get("STEPSIZE"))
     first = [line.split()[0] for line in block.lines if line.strip()]

@@ -158,7 +158,7 @@ def _live_time(header: dict[str, str]) -> tuple[float | None, str]:
         each = _number(header.get(f"intigration times({unit})", ""))
         count = _number(header.get("average number", ""))
         factor = _number(header.get("time_multiply", "1"))
-        if each and count and each > 0 and count > 0 and factor == 1:
+        if each and count and 0 < each < np.inf and 0 < count < np.inf and factor == 1:
             return each * scale * count, f"{each * scale:g} s x {count:g} averaged"
     return None, "unknown: integration time and average number are not both stated"
 

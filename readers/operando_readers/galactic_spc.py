@@ -14,9 +14,9 @@ counts in the .wdf are 82331 in the .spc. The i-Raman of B&W Tek writes every wh
 
 Times: the header has one date to the minute, without zone, and does not say what it marks. WiRE 5
 writes the year 1359; the .spc of one i-Raman spectrum of 21 s is dated 10 minutes after its .txt:
-the moment of export. Therefore a date counts for the start with an unknown uncertainty until the
-option `dated` says what it is; one that does not exist is not taken, and told in attrs `doubts`.
-Several subfiles are a series where their Z is a time.
+the moment of export. Therefore a date is not taken until the option `dated` says what it marks of
+the measurement; attrs `doubts` tell it, and why it is not taken. Several subfiles are a series
+where their Z is a time.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ Z_SECONDS = {
 YEARS = (1990, 2100)
 MINUTE_S = 30.0
 WIRE_STATIC = re.compile(r"^Scan_type=Static\s*$", re.MULTILINE)
-WIRE_EXPOSURE = re.compile(r"^Exposure_time=Time: (\d+)(s?)\s*$", re.MULTILINE)
-WIRE_FRAMES = re.compile(r"^Accumulations=Accumulations: (\d+)\s*$", re.MULTILINE)
+WIRE_EXPOSURE = re.compile(r"^Exposure_time=Time: (\d{1,9})(s?)\s*$", re.MULTILINE)
+WIRE_FRAMES = re.compile(r"^Accumulations=Accumulations: (\d{1,9})\s*$", re.MULTILINE)
 WIRE_LASER = re.compile(r"^Laser=Laser: (\d+(?:\.\d+)?) nm", re.MULTILINE)
 
 
@@ -82,7 +82,8 @@ def read(
     laser_nm
         Wavelength of the laser in nm; needed for wavelengths and absolute wavenumbers.
     dated
-        Whether the date of the header marks the start or the end of the measurement.
+        Whether the date of the header marks the start or the end of the measurement; without it
+        the date may be that of the export, and the spectra have no time.
 
     Returns
     -------
@@ -105,10 +106,10 @@ def read(
     order = np.argsort(shift, kind="stable") if pairs else np.arange(shift.size)
     if not header.flags & _spc.HAS_X and "[WiRE" in found.log:
         source += "; WiRE interpolated it onto even steps, the .wdf has the measured points"
-    start, doubt = _date(header)
+    start, doubt = _date(header, dated=dated)
     elapsed, z_doubt = _elapsed(found.z, header)
     facts: dict[str, object] = {
-        "clock": NO_TIME if start is None or z_doubt else _clock(start, dated=dated),
+        "clock": NO_TIME if start is None or dated is None or z_doubt else _clock(start, dated),
         "axis_source": source,
         "instrument": header.source,
         "laser_wavelength_nm": laser_nm or _wire_laser(found.log),
@@ -153,7 +154,7 @@ def _axis(
     )
 
 
-def _date(header: _spc.Header) -> tuple[str | None, str | None]:
+def _date(header: _spc.Header, *, dated: Stamp | None) -> tuple[str | None, str | None]:
     """Return the date in ISO form and why it is not taken; neither where there is none."""
     year, month, day, hour, minute = header.stamp
     if not any(header.stamp):
@@ -165,12 +166,16 @@ def _date(header: _spc.Header) -> tuple[str | None, str | None]:
         return None, f"fdate: {text!r} is no date; not taken"
     if not YEARS[0] <= year <= YEARS[1]:
         return None, f"fdate: {text!r}; expected a year from {YEARS[0]} to {YEARS[1]}; not taken"
+    if dated is None:
+        return None, (
+            f"fdate: {text!r} may be the moment of export; not taken, pass dated='start' or 'end' "
+            "if it is that of the measurement"
+        )
     return text, None
 
 
-def _clock(start: str, *, dated: Stamp | None) -> dict[str, str | float | None]:
-    sigma = None if dated is None else MINUTE_S
-    return clock(start=start, zone=None, marks=dated or "start", source="header", sigma_s=sigma)
+def _clock(start: str, marks: Stamp) -> dict[str, str | float | None]:
+    return clock(start=start, zone=None, marks=marks, source="header", sigma_s=MINUTE_S)
 
 
 def _elapsed(z: Array, header: _spc.Header) -> tuple[Array | None, str | None]:

@@ -40,6 +40,7 @@ TO_KELVIN = {"K": 0.0, "Kelvin": 0.0, "C": 273.15, "Celsius": 273.15}
 STAGE = ("X", "Y", "Z")
 LISTS = ("intensities", "counts", "listPositions", "beamAttenuationFactors", "countingTimes")
 ROOT = b"<xrdMeasurements"
+LONGEST = 80
 
 
 @np.errstate(all="ignore")  # damaged numbers become NaN or an error that says where
@@ -102,7 +103,8 @@ def read(file: File, *, scans: str | None = None) -> xr.Dataset:
 def _version(root: Element) -> str:
     match = VERSION.search(root.get("xmlns", ""))
     if root.tag != "xrdMeasurements" or match is None:
-        raise FormatError(f"root: {root.tag!r} of {root.get('xmlns', '')!r}; expected an XRDML")
+        found = f"{root.tag[:LONGEST]!r} of {root.get('xmlns', '')[:LONGEST]!r}"
+        raise FormatError(f"root: {found}; expected an XRDML")
     if match[1] not in KNOWN:
         raise FormatError(f"XRDML {match[1]}.{match[2]}: expected version 1.x or 2.x")
     return f"{match[1]}.{match[2]}"
@@ -111,6 +113,7 @@ def _version(root: Element) -> str:
 def _radiation(measurement: Element) -> Radiation:
     used = measurement.find("usedWavelength")
     anode = text_at(measurement, "incidentBeamPath/xRayTube/anodeMaterial")
+    crystals = measurement.find("incidentBeamPath/monochromator")
     if used is None:
         return Radiation(anode=anode)
 
@@ -127,6 +130,7 @@ def _radiation(measurement: Element) -> Radiation:
         beta=line("kBeta"),
         ratio=number_at(used, "ratioKAlpha2KAlpha1"),
         kind="beta" if beta else None,
+        monochromator="" if crystals is None else crystals.get("name") or "unnamed",
     )
 
 

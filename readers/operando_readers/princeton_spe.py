@@ -5,8 +5,9 @@ float32 at 1992 and the kind of pixels at 108, then the frames. Version 3 ends i
 uint64 of 678) that says everything else: see `_lightfield`. Version 2 has, in the header, exposure
 (10, s), date (20, 02Oct2024), pixels a row (42), local time and UTC (172 and 179, hhmmss), rows
 (656), accumulations (668), frames (1446), first column and binning (1512 and 1516), the laser
-(3311, 1/cm) and the polynomial of the axis (3098 valid, 3101 order, 3263 coefficients). Only
-LightField was tried on a real file; 2.x is from the manual of WinSpec.
+(3311, in 1/cm by the manual, in nm as hyperSpec takes it: no laser is both), the polynomial of the
+axis (3098 valid, 3100 unit, 3101 order, 3263 coefficients). Only LightField was tried on a real
+file; 2.x is from the manual of WinSpec, and its units are those that hyperSpec knows.
 
 Axis: nm, in 2.x as polynomial of the pixel counted from 1 on the whole detector, then the shift
 from the laser of the file or of the option.
@@ -29,7 +30,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from operando_readers import _lightfield
-from operando_readers._raman import NO_TIME, frames, shifts
+from operando_readers._raman import LASERS, NO_TIME, frames, shifts
 from operando_readers._reader import File, FormatError, Reader, clock
 from operando_readers._stamps import local_iso
 
@@ -38,6 +39,8 @@ Array = npt.NDArray[np.float64]
 HEADER = 4100
 LAST = 0x5555
 PIXELS = {0: "<f4", 1: "<i4", 2: "<i2", 3: "<u2", 8: "<u4"}
+UNITS = {1: "pixel", 2: "data", 3: "user units", 4: "nm", 5: "1/cm", 6: "Raman shift"}
+NANOMETRE = 4
 VISIBLE = (150.0, 5000.0)
 """nm: what a polynomial in nm can give."""
 DATE = re.compile(r"(\d{2})([A-Z][a-z]{2})(\d{4})")
@@ -168,8 +171,7 @@ def _winspec_frames(raw: bytes, *, laser_nm: float | None, track: int | None) ->
     fitting = min(count, (len(raw) - HEADER) // each)
     pixels = np.frombuffer(raw, PIXELS[kind], fitting * rows * columns, HEADER)
     wavelengths = _winspec_wavelengths(raw, columns)
-    (laser,) = struct.unpack_from("<d", raw, 3311)
-    stated = 1e7 / laser if 1e3 < laser < 1e5 else None
+    stated = _winspec_laser(raw)
     shift, source = shifts(wavelengths, laser_nm=laser_nm, stated=stated, what="xcalibration")
     (exposure,), (accumulated,) = (
         struct.unpack_from("<f", raw, 10),
@@ -196,14 +198,19 @@ def _winspec_frames(raw: bytes, *, laser_nm: float | None, track: int | None) ->
             "truncated": f"{fitting} of {count} frames; cut short" if fitting < count else None,
         },
         metadata=_winspec_metadata(raw),
-        exposure=live if 0 < live < np.inf else None,
+        exposure=live,
     )
 
 
 def _winspec_wavelengths(raw: bytes, columns: int) -> Array:
-    valid, order = raw[3098], raw[3101]
+    valid, unit, order = raw[3098], raw[3100], raw[3101]
     if not valid or not 1 <= order <= 5:
         raise FormatError(f"xcalibration: valid {valid}, order {order}; calibrate the spectrometer")
+    if unit != NANOMETRE:
+        raise FormatError(
+            f"xcalibration: a polynomial in {UNITS.get(unit, f'unit {unit}')}; expected one in nm, "
+            "calibrate the spectrometer in nm"
+        )
     coefficients = struct.unpack_from("<6d", raw, 3263)[: order + 1]
     first, _, binned = struct.unpack_from("<3H", raw, 1512)
     binned = max(binned, 1)
@@ -212,10 +219,18 @@ def _winspec_wavelengths(raw: bytes, columns: int) -> Array:
     found: Array = np.polynomial.polynomial.polyval(pixels, coefficients)
     if not ((found > VISIBLE[0]) & (found < VISIBLE[1])).all():
         raise FormatError(
-            f"xcalibration: {found.min():g} to {found.max():g}; expected wavelengths in nm, set "
-            "the unit of the axis to nm in WinSpec"
+            f"xcalibration: {found.min():g} to {found.max():g} nm; expected wavelengths of light"
         )
     return found
+
+
+def _winspec_laser(raw: bytes) -> float | None:
+    """Return the laser in nm, of what is stored as 1/cm or nm; None where it is neither."""
+    (laser,) = struct.unpack_from("<d", raw, 3311)
+    for nanometres in (laser, 1e7 / laser if laser else 0.0):
+        if LASERS[0] <= nanometres <= LASERS[1]:
+            return float(nanometres)
+    return None
 
 
 def _winspec_start(raw: bytes) -> tuple[str | None, str | None]:

@@ -14,7 +14,6 @@ are no whole numbers have been resampled by the program (attrs["intensity_source
 
 from __future__ import annotations
 
-import re
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -23,10 +22,11 @@ import xarray as xr
 
 from operando_readers._archive import Archive, holds
 from operando_readers._numbers import ends_mid_line, rows
-from operando_readers._patterns import Pattern, chosen, frames
+from operando_readers._patterns import Pattern, chosen, frames, over_two_theta
 from operando_readers._radiation import Radiation
 from operando_readers._reader import File, FormatError, Reader
 from operando_readers._rigaku import ATTENUATED, UNITS, WAVES, attenuated
+from operando_readers._scan_series import wanted
 from operando_readers._scan_times import by_stamps
 from operando_readers._text import text_of
 from operando_readers._xml import document, flat, number, number_at, text_at
@@ -34,7 +34,7 @@ from operando_readers._xml import document, flat, number, number_at, text_at
 Array = npt.NDArray[np.float64]
 
 PROFILE = r"(?:.*/)?Data\d+/Profile\d+\.txt"
-CONDITIONS = r"Mea?surementConditions\d*\.xml"
+CONDITIONS = r"(?:.*/)?Mea?surementConditions\d*\.xml"
 UNSET = "0001-"
 STAGE = ("X", "Y", "Z")
 CAUTION = "the file says UTC; check it against a clock, utc=False takes the stamps for local time"
@@ -65,27 +65,30 @@ def read(file: File, *, scans: str | None = None, utc: bool = True) -> xr.Datase
     names = archive.matching(PROFILE)
     if not names:
         raise FormatError(f"no Data*/Profile*.txt among {archive.names[:5]}; expected a .rasx")
-    found = [_conditions(archive, name) for name in names]
-    numbered = chosen([text_at(root, "ScanInformation/AxisName") for root in found], scans)
-    kept = [(at, names[at - 1], found[at - 1]) for at in numbered]
-    patterns = [_pattern(at, name, archive.read(name), root) for at, name, root in kept]
-    starts, ends = (
-        [_stamp(root, f"{which}Time", utc=utc) for _, _, root in kept] for which in ("Start", "End")
-    )
-    _, _, first = kept[0]
-    metadata = {
-        "scans_in_file": len(found),
-        "skipped_scans": len(found) - len(kept) if scans is None else 0,
-        **flat(first, skip=("Axes", "RASHeader")),
-        **_pairs(first),
+    conditions = _conditions(archive)
+    axes: list[str] = []
+    patterns: list[Pattern] = []
+    starts, ends = [], []
+    facts: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for at, name in enumerate(names, 1):
+        # One document at a time: as a tree it takes more memory than the numbers of its scan.
+        root = _document(archive, name, conditions)
+        axes.append(text_at(root, "ScanInformation/AxisName"))
+        if not (over_two_theta(axes[-1]) and wanted(at, scans)):
+            continue
+        if not patterns:
+            facts = _facts(root)
+            metadata = flat(root, skip=("Axes", "RASHeader")) | _pairs(root)
+        patterns.append(_pattern(at, name, archive.read(name), root))
+        starts.append(_stamp(root, "StartTime", utc=utc))
+        ends.append(_stamp(root, "EndTime", utc=utc))
+    chosen(axes, scans)
+    counted = {
+        "scans_in_file": len(axes),
+        "skipped_scans": len(axes) - len(patterns) if scans is None else 0,
     }
-    facts = {
-        "instrument": f"Rigaku {text_at(first, 'GeneralInformation/SystemName')}".strip(),
-        "scan_axis": text_at(first, "ScanInformation/AxisName"),
-        "scan_mode": text_at(first, "ScanInformation/Mode"),
-        "sample": text_at(first, "GeneralInformation/SampleName"),
-    }
-    dataset = frames(patterns, by_stamps(starts, ends), metadata=metadata, **facts)
+    dataset = frames(patterns, by_stamps(starts, ends), metadata=counted | metadata, **facts)
     if "attenuation_factor" in dataset:
         dataset.attrs["attenuation"] = ATTENUATED
     if utc and dataset.attrs["clock"]["start"] is not None:
@@ -93,12 +96,28 @@ def read(file: File, *, scans: str | None = None, utc: bool = True) -> xr.Datase
     return dataset
 
 
-def _conditions(archive: Archive, profile: str) -> Element:
-    folder = re.escape(profile.rpartition("/")[0])
-    names = archive.matching(f"{folder}/{CONDITIONS}")
+def _conditions(archive: Archive) -> dict[str, list[str]]:
+    """Return the names of the conditions in each folder."""
+    found: dict[str, list[str]] = {}
+    for name in archive.matching(CONDITIONS):
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return found
+
+
+def _document(archive: Archive, profile: str, conditions: dict[str, list[str]]) -> Element:
+    names = conditions.get(profile.rpartition("/")[0], [])
     if len(names) != 1:
         raise FormatError(f"{profile}: {len(names)} MesurementConditions beside it; expected one")
     return document(archive.read(names[0]), what=names[0])
+
+
+def _facts(root: Element) -> dict[str, str]:
+    return {
+        "instrument": f"Rigaku {text_at(root, 'GeneralInformation/SystemName')}".strip(),
+        "scan_axis": text_at(root, "ScanInformation/AxisName"),
+        "scan_mode": text_at(root, "ScanInformation/Mode"),
+        "sample": text_at(root, "GeneralInformation/SampleName"),
+    }
 
 
 def _pattern(at: int, name: str, raw: bytes, root: Element) -> Pattern:
