@@ -159,12 +159,12 @@ def positions(frames: xr.Dataset | xr.DataArray) -> dict[str, npt.NDArray[np.int
     return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
 
 
-PARTS = ("line", "arc", "component")
+PARTS = ("line", "arc", "component", "phase")
 """Dimensions, after time, of an observable that has several numbers a frame."""
 
 
 def parts_of(dataset: xr.Dataset, name: str) -> list[tuple[str, xr.Dataset]]:
-    """Return label and dataset of each line, arc or component; one part "" where it has none."""
+    """Return label and dataset of each line, arc, component or phase; one part "" without any."""
     several = [dim for dim in PARTS if dim in dataset[name].dims]
     if not several:
         return [("", dataset)]

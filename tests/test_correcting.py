@@ -109,9 +109,14 @@ def test_steps_have_one_order(frames: xr.Dataset) -> None:
         done(frames, kind="merge")
 
 
-def test_only_absorption_is_corrected(frames: xr.Dataset) -> None:
-    with pytest.raises(RecipeError, match="for absorption spectra; the files are raman"):
+def test_steps_are_for_their_technique(frames: xr.Dataset) -> None:
+    with pytest.raises(RecipeError, match="'merge': for frames of 'xas'; the files are 'raman'"):
         done(frames.assign_attrs(technique="raman"), kind="merge", every=2)
+    with pytest.raises(RecipeError, match="'cosmic_rays': for frames of 'raman'"):
+        done(frames, kind="cosmic_rays")
+    mixed = [{"kind": "cosmic_rays"}, {"kind": "merge", "every": 2}]
+    with pytest.raises(ValidationError, match="each once, in the order"):
+        Measurement.model_validate({"name": "x", "path": "*", "correct": mixed})
 
 
 def fractions_of(frames: xr.Dataset, root: Path, **step: Any) -> xr.Dataset:

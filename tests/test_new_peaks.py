@@ -15,11 +15,22 @@ import numpy.typing as npt
 import pytest
 import xarray as xr
 
+from operando.detect.chance import threshold
 from operando.detect.event import Event
 from operando.detect.findings import Findings
 from operando.detect.frame_series import Series
-from operando.detect.matched_filter import areas, filters, respond, scores, threshold, windows
-from operando.detect.new_lines import Change, Line, measure
+from operando.detect.line_areas import Line, measure
+from operando.detect.matched_filter import (
+    Filter,
+    areas,
+    best_windows,
+    cut_spikes,
+    filters,
+    padded,
+    project,
+    windows,
+)
+from operando.detect.new_lines import Change
 from operando.detect.new_peaks import new_peaks
 from operando.detect.onset import locate
 from operando.errors import RequestError
@@ -79,17 +90,56 @@ def frame(stamp: np.datetime64) -> int:
     return int((stamp - START) / np.timedelta64(60, "s"))
 
 
+def at(filter_: Filter, index: int) -> int:
+    """Which of a filter's places is a point of the axis."""
+    return int(np.flatnonzero(filter_.places == index)[0])
+
+
+def scored(
+    filter_: Filter, noise: Array, *, reference: int, lengths: list[int]
+) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Scores of white noise (m, n), as the search makes them."""
+    response = project(filter_.kernel, filter_.places, padded(noise, filter_))
+    information = filter_.information
+    fixed = np.stack([information / reference, np.zeros_like(information)])
+    return best_windows(
+        response,
+        np.repeat(information[:, None], noise.shape[1], axis=1),
+        np.zeros_like(response),
+        np.ones(noise.shape[1]),
+        fixed,
+        np.zeros_like(fixed),
+        np.array(lengths),
+        np.inf,
+    )
+
+
 def test_filter_measures_areas_without_bias_and_ignores_a_quadratic_background() -> None:
     rng = np.random.default_rng(0)
     weight = 1.0 / (20.0 + 500.0 * line(np.arange(300.0), 130.0, 9.0))
     (filter_,) = filters(weight, [8.0])
     shape = 50.0 * line(np.arange(300.0), 140.0, 8.0)
     curve = 3.0 + 0.2 * np.arange(300.0) - 0.001 * np.arange(300.0) ** 2
-    assert areas(filter_, shape + curve)[140] == pytest.approx(50.0, abs=1e-6)
-    noise = rng.standard_normal((4000, 300)) / np.sqrt(weight)
-    spread = areas(filter_, noise).std(axis=0)[[60, 130, 140, 220]]
-    expected = 1.0 / np.sqrt(filter_.information[[60, 130, 140, 220]])
-    np.testing.assert_allclose(spread, expected, rtol=0.06)
+    assert areas(filter_, shape + curve)[at(filter_, 140)] == pytest.approx(50.0, abs=1e-6)
+    noise = rng.standard_normal((300, 4000)) / np.sqrt(weight)[:, None]
+    found = project(filter_.kernel, filter_.places, padded(noise, filter_))
+    some = [at(filter_, index) for index in (60, 130, 140, 220)]
+    spread = (found.std(axis=1) / filter_.information)[some]
+    np.testing.assert_allclose(spread, 1.0 / np.sqrt(filter_.information[some]), rtol=0.06)
+
+
+def test_projection_is_that_of_numpy_for_any_number_of_frames() -> None:
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((120, 700))
+    (filter_,) = filters(rng.uniform(0.5, 2.0, 120), [6.0])
+    found = project(filter_.kernel, filter_.places, padded(rows, filter_))
+    around = np.lib.stride_tricks.sliding_window_view(
+        padded(rows, filter_), 2 * filter_.half + 1, 0
+    )
+    expected = np.einsum("pk,pnk->pn", filter_.kernel, around[filter_.places])
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    few = project(filter_.kernel, filter_.places, padded(rows[:, 5:9], filter_))
+    np.testing.assert_array_equal(few, found[:, 5:9])
 
 
 def test_score_has_unit_variance_with_the_error_of_the_reference() -> None:
@@ -97,31 +147,56 @@ def test_score_has_unit_variance_with_the_error_of_the_reference() -> None:
     (filter_,) = filters(np.full(200, 0.25), [6.0])
     for length in windows(12, 3):
         seen = []
-        for _ in range(60):
-            noise = 2.0 * rng.standard_normal((16, 200))
-            response = respond(filter_, noise[4:] - noise[:4].mean(axis=0))
-            (score,) = scores(response, filter_.information, reference=4, lengths=[length])
-            seen.append(score[:, 40:160:12])
-        assert np.std(np.concatenate(seen)) == pytest.approx(1.0, abs=0.08), length
+        for _ in range(400):
+            noise = 2.0 * rng.standard_normal((200, 4 + length))
+            noise = noise[:, 4:] - noise[:, :4].mean(axis=1, keepdims=True)
+            (gain, loss), _ = scored(filter_, noise, reference=4, lengths=[length])
+            seen.append((gain - loss)[20:140:20])
+        assert np.std(np.concatenate(seen)) == pytest.approx(1.0, abs=0.06), length
 
 
 def test_threshold_is_exceeded_as_often_as_it_says() -> None:
-    bank, lengths = filters(np.ones(256), [4.0, 8.0]), windows(12, 3)
-    limit = threshold(bank, frames=12, reference=4, lengths=lengths, false_alarm=0.2)
+    bank = filters(np.ones(256), [4.0, 8.0])
+    limit = threshold(
+        widths=(4.0, 8.0),
+        points=[one.points for one in bank],
+        frames=12,
+        reference=4,
+        shortest=3,
+        false_alarm=0.2,
+    )
     rng, exceeded = np.random.default_rng(123), []
-    for _ in range(300):
-        noise = rng.standard_normal((12, 256)) - rng.standard_normal(256) / 2.0
-        exceeded.append(
-            max(
-                float(score.max())
-                for one in bank
-                for score in scores(
-                    respond(one, noise), one.information, reference=4, lengths=lengths
-                )
-            )
-            > limit
-        )
-    assert 0.12 < np.mean(exceeded) < 0.28
+    for _ in range(400):
+        noise = rng.standard_normal((256, 12)) - rng.standard_normal((256, 1)) / 2.0
+        largest = [scored(one, noise, reference=4, lengths=windows(12, 3))[0].max() for one in bank]
+        exceeded.append(max(largest) > limit)
+    assert 0.13 < np.mean(exceeded) < 0.27
+
+
+def test_threshold_rises_with_all_that_is_searched_and_follows_theory() -> None:
+    def limit(**change: Any) -> float:
+        asked = {"points": [1000.0, 1000.0], "frames": 800, "reference": 200, "false_alarm": 0.01}
+        return threshold(widths=(4.0, 8.0), shortest=3, **{**asked, **change})
+
+    usual = limit()
+    assert usual < limit(points=[4000.0, 4000.0]) < usual + 0.4
+    assert usual < limit(frames=3200) < usual + 0.4
+    assert usual < limit(false_alarm=0.001)
+    # a tail like u^2 exp(-u^2 / 2): ten times as seldom is d(u^2 / 2) - 2 d(ln u) = ln 10
+    rarer = limit(false_alarm=0.001)
+    fall = 0.5 * (rarer**2 - usual**2) - 2.0 * np.log(rarer / usual)
+    assert fall == pytest.approx(np.log(10.0), rel=0.1)
+
+
+def test_spikes_are_held_and_what_lasts_is_not() -> None:
+    response = np.zeros((3, 40))
+    response[0, 10] = 50.0  # one frame
+    response[1, 10:12] = -50.0  # two frames, a loss
+    response[2, 10:13] = 50.0  # three
+    cut_spikes(response, np.ones_like(response), 3)
+    assert response[0, 10] == 4.0
+    np.testing.assert_array_equal(response[1, 10:12], -4.0)
+    np.testing.assert_array_equal(response[2, 10:13], 50.0)
 
 
 def test_noise_alone_is_silent() -> None:
@@ -137,9 +212,10 @@ def test_what_happens_to_known_lines_is_no_new_line() -> None:
         drift = np.linspace(0, 20, frames)[:, None] * (GRID - 12.0) ** 2 / 4
         jitter = 60.0 * 0.015 * rng.standard_normal((frames, 1)) * line(GRID, 10.8, 0.07)
         grows = np.linspace(0, 60.0, frames)[:, None] * line(GRID, 13.3, 0.07)
-        fades = np.linspace(0, -50.0, frames)[:, None] * line(GRID, 10.8, 0.07)
-        shoulder = np.linspace(0, 8.0, frames)[:, None] * line(GRID, 12.15, 0.07)
-        clean = beam * (still(frames) + drift + jitter + grows + fades + shoulder)
+        fades = np.linspace(0, -40.0, frames)[:, None] * line(GRID, 10.8, 0.07)
+        moves = 15.0 * (line(GRID, 12.1 + np.linspace(0, 0.05, frames)[:, None], 0.07))
+        moves = moves - 15.0 * line(GRID, 12.1, 0.07)
+        clean = beam * (still(frames) + drift + jitter + grows + fades + moves)
         found = found_in(counted(clean, seed))
         assert found.events == []
         assert found.areas is None
@@ -221,9 +297,20 @@ def test_frozen_shape_areas_have_calibrated_sigmas() -> None:
     rng = np.random.default_rng(4)
     clean = np.full((600, 200), 100.0)
     values = rng.poisson(clean).astype(float)
-    series = Series(np.arange(200.0), values, clean, 300)
-    known = Line(100.2, 0.1, 8.0, 0.5, 0.0, Change(100, 8.0, 10.0, 300, 600, 1.0))
-    area, sigma = measure(series, [known])
+    rest = values[:300].mean(axis=0)
+    series = Series(
+        axis=np.arange(200.0),
+        values=values,
+        variance=clean,
+        reference=300,
+        scale=np.ones(600),
+        share=np.ones(600),
+        rest=rest,
+        expected=np.tile(rest, (600, 1)),
+        lines=np.zeros_like(values),
+    )
+    known = Line(100.2, 0.1, 8.0, 0.5, 0.0, Change(100, 8.0, 10.0, 300, 600, 599, 1.0))
+    area, sigma = measure(series, [known], [known.change])
     assert (area / sigma).std() == pytest.approx(1.0, abs=0.08)
     assert np.abs(area[:300].sum()) < 1e-6 * sigma.sum()
 
@@ -238,7 +325,7 @@ def test_lines_that_come_together_are_one_event_and_others_another() -> None:
     first, second = found_in(counted(clean, 2), reference=6).events
     positions = sorted(one["position"] for one in first.detail["lines"])
     np.testing.assert_allclose(positions, [11.3, 12.8], atol=0.01)
-    assert first.detail["assignment"] == "phase candidate"
+    assert first.detail["assignment"] == "covarying new reflections"
     assert first.onset_latest < second.onset_latest
     assert first.end is not None
     assert second.end is None

@@ -1,102 +1,141 @@
-"""Scores of a line, absent from the reference, at every point of a series of frames.
+"""Scores of a line, absent from the reference, at every place of a series of frames.
 
-At each point and for each width, the residual of a frame to the mean of the reference frames is
-projected on a pseudo-Voigt, by weighted least squares together with a quadratic background within
-four widths. The projection is weighted anew at every point: a filter made orthogonal to the
+At each place and for each width, the residual of a frame to what the reference leads one to expect
+is projected on a pseudo-Voigt, by weighted least squares together with a quadratic background
+within four widths. The projection is weighted anew at every place: a filter made orthogonal to the
 background once, and then used on residuals over their variance, fires at every strong line that
-drifts.
+drifts. Rows are (points, frames), so that all that follows a place through time is contiguous.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import irfft, next_fast_len, rfft
 
 from operando.observables.pseudo_voigt import profile
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 
 REACH = 4.0
 """Half of the stretch in which the background is fitted, in widths."""
 DEGREE = 2
-SIMULATED = 200
-"""Maxima of simulated blocks behind a threshold."""
-BATCH = 400_000
-"""Numbers simulated at once."""
-BLOCK = 512
-"""Points of a block, wide against a filter: its maximum is nearly independent of the next."""
+PER_WIDTH = 8
+"""Places at which a line is looked for, per width, at most."""
+CORE, WHOLE = 0.9, 0.55
+"""Shares of the points within a width, and of the stretch, that must be measured."""
+TILE = 256
+"""Frames that are projected at once, so that a stretch of them stays in the cache."""
+SPIKE = 4.0
+"""Sigma by which a frame may exceed what lasts as long as a line must."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A matched filter of one width, in points, with what depends on the place."""
+    """A matched filter of one width, in points, at the places where it fits."""
 
     width: float
-    shape: Array
-    """Line of unit sum, (2 reach + 1,)."""
-    powers: Array
-    """Of the background, (degree + 1, 2 reach + 1)."""
-    share: Array
-    """How much of each power the line holds at each point, (degree + 1, m)."""
+    half: int
+    """Points to either side that it spans."""
+    places: Index
+    """Along the axis, (p,)."""
+    kernel: Array
+    """What a residual is multiplied by, (p, 2 half + 1): gives area times information."""
     information: Array
-    """1/variance of the area in one frame, (m,); 0 where too little is measured."""
-    weight: Array
+    """1/variance of the area in one frame of the mean variance, (p,)."""
+
+    @property
+    def points(self) -> float:
+        """How much of the axis, in points, its places stand for."""
+        return float(self.places.size * _apart(self.width))
 
 
-def filters(weight: Array, widths: Sequence[float]) -> list[Filter]:
-    """Return a filter of each width (FWHM in points) for data of `weight` 1/variance, (m,)."""
-    return [_filter(weight, width) for width in widths]
+def filters(
+    weight: Array, widths: Sequence[float], *, only: npt.NDArray[np.bool_] | None = None
+) -> list[Filter]:
+    """Return a filter of each width (FWHM in points) for data of `weight` 1/variance, (m,).
+
+    Weight 0 is a point that was not measured. `only` limits the places (m,).
+    """
+    return [_filter(weight, width, only) for width in widths]
 
 
-def _filter(weight: Array, width: float) -> Filter:
+def _filter(weight: Array, width: float, only: npt.NDArray[np.bool_] | None) -> Filter:
     half = round(REACH * width)
     offset = np.arange(-half, half + 1.0)
     shape = profile(offset, centre=np.array(0.0), fwhm=np.array(width), eta=np.array(0.5))
-    powers: Array = (offset / half) ** np.arange(DEGREE + 1)[:, None]
-    moments = _correlate(weight, (offset / half) ** np.arange(2 * DEGREE + 1)[:, None])
-    mixed = _correlate(weight, shape * powers)
-    own = _correlate(weight, shape[None] ** 2)[0]
-    order = np.arange(DEGREE + 1)
-    system = np.moveaxis(moments[order[:, None] + order], -1, 0)
-    measured = (weight > 0).astype(float)
-    core = (np.abs(offset) <= width)[None].astype(float)
-    enough = _correlate(measured, core)[0] > 0.9 * core.sum()
-    enough &= _correlate(measured, np.ones_like(core))[0] > 0.55 * offset.size
-    system = np.where(enough[:, None, None], system, np.eye(order.size))
-    share = np.asarray(np.linalg.solve(system, mixed.T[:, :, None])[:, :, 0].T, dtype=float)
-    left = own - (share * mixed).sum(axis=0)
-    information = np.where(enough, np.maximum(left, 0.0), 0.0)
-    return Filter(width, shape, powers, share, information, weight)
+    places = np.arange(0, weight.size, _apart(width))
+    if only is not None:
+        places = places[only[places]]
+    padded = np.pad(weight, half)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)[places]
+    measured = around > 0
+    core = np.abs(offset) <= width
+    enough = measured[:, core].mean(axis=1) > CORE
+    enough &= measured.mean(axis=1) > WHOLE
+    places, around = places[enough], np.array(around[enough])
+    powers = (offset / half) ** np.arange(DEGREE + 1)[:, None]
+    system = np.einsum("pk,ik,jk->pij", around, powers, powers, optimize=True)
+    mixed = np.einsum("pk,ik,k->pi", around, powers, shape, optimize=True)
+    share = np.linalg.solve(system, mixed[:, :, None])[:, :, 0]
+    kernel = around * (shape - np.einsum("pi,ik->pk", share, powers))
+    information = (kernel * shape).sum(axis=1)
+    return Filter(float(width), half, places.astype(np.int64), kernel, information)
 
 
-def respond(filter_: Filter, residual: Array) -> Array:
-    """Return the projection of residuals (..., m) on the line: area times information."""
-    weighted = residual * filter_.weight
-    response = _correlate(weighted, filter_.shape[None])[0]
-    for share, power in zip(filter_.share, filter_.powers, strict=True):
-        response -= share * _correlate(weighted, power[None])[0]
-    return np.asarray(np.where(filter_.information > 0, response, 0.0))
+def _apart(width: float) -> int:
+    """Points between places."""
+    return max(1, int(width) // PER_WIDTH)
 
 
-def _correlate(data: Array, kernels: Array) -> Array:
-    """Correlate data (..., m) with kernels (k, 2 half + 1), zeros beyond the ends: (k, ..., m)."""
-    points, half = data.shape[-1], kernels.shape[1] // 2
-    size = next_fast_len(points + 2 * half, real=True)
-    spectrum = rfft(data, size, axis=-1)
-    found = [irfft(spectrum * rfft(k[::-1], size), size, axis=-1) for k in kernels]
-    return np.stack([f[..., half : half + points] for f in found])
+def padded(rows: Array, filter_: Filter) -> Array:
+    """Return rows (m, n) with as many zeros before and after as the filter reaches beyond them."""
+    return np.pad(rows, ((filter_.half, filter_.half), (0, 0)))
 
 
-def areas(filter_: Filter, residual: Array) -> Array:
-    """Return the area, in points, of the line at each point; 0 where it cannot be measured."""
-    information = filter_.information
-    known = information > 0
-    response = respond(filter_, residual)
-    return np.where(known, response / np.where(known, information, 1.0), 0.0)
+@numba.njit(nogil=True, cache=True)
+def project(kernel: Array, places: Index, rows: Array) -> Array:
+    """Return what kernels (p, k) make of rows (m + k - 1, n) from their places on: (p, n)."""
+    count, taps = kernel.shape
+    frames = rows.shape[1]
+    out = np.zeros((count, frames))
+    for start in range(0, frames, TILE):
+        stop = min(start + TILE, frames)
+        for place in range(count):
+            line = out[place]
+            for tap in range(0, taps - 3, 4):  # four at once: fewer passes over the sum
+                first = places[place] + tap
+                a, b, c, d = (
+                    kernel[place, tap],
+                    kernel[place, tap + 1],
+                    kernel[place, tap + 2],
+                    kernel[place, tap + 3],
+                )
+                row_a, row_b, row_c, row_d = (
+                    rows[first],
+                    rows[first + 1],
+                    rows[first + 2],
+                    rows[first + 3],
+                )
+                for frame in range(start, stop):
+                    line[frame] += (
+                        a * row_a[frame] + b * row_b[frame] + c * row_c[frame] + d * row_d[frame]
+                    )
+            for tap in range(taps - taps % 4, taps):
+                last, row = kernel[place, tap], rows[places[place] + tap]
+                for frame in range(start, stop):
+                    line[frame] += last * row[frame]
+    return out
+
+
+def areas(filter_: Filter, values: Array) -> Array:
+    """Return the area, in points, of the line at each place, in one pattern (m,)."""
+    found = project(filter_.kernel, filter_.places, padded(values[:, None], filter_))
+    return np.asarray(found[:, 0] / filter_.information)
 
 
 def windows(frames: int, shortest: int) -> list[int]:
@@ -107,61 +146,117 @@ def windows(frames: int, shortest: int) -> list[int]:
     return [*lengths, frames] if lengths[-1] < frames else lengths
 
 
-def scores(
-    responses: Array,
-    information: Array,
-    *,
-    reference: int,
-    lengths: Sequence[int],
-    floor: Array | float = 0.0,
-) -> Iterator[Array]:
-    """Yield, for each length, the score of windows (..., windows, m) of responses (..., frames, m).
+@numba.njit(nogil=True, cache=True)
+def cut_spikes(response: Array, variance: Array, shortest: int) -> None:
+    """Hold responses (p, n) of more than 4 sigma to what lasts, plus 4 sigma, in place.
 
-    The variance of a sum of k frames less k times the mean of n reference frames is k (1 + k/n)
-    times that of one frame, and the square of k times the `floor` (area), which does not average
-    down.
+    What lasts is the largest, over the windows of `shortest` frames around a frame, of the least in
+    a window (a morphological opening); for losses the opposite. A cosmic ray does not last.
     """
-    total = np.cumsum(responses, axis=-2)
-    total = np.concatenate([np.zeros_like(total[..., :1, :]), total], axis=-2)
-    known = information > 0
-    for length in lengths:
-        variance = information * length * (1.0 + length / reference)
-        variance = variance + (length * floor * information) ** 2
-        sigma = np.sqrt(np.where(known, variance, np.inf))
-        yield (total[..., length:, :] - total[..., :-length, :]) / sigma
+    places, frames = response.shape
+    if frames < shortest:
+        return
+    whole = np.empty(frames)
+    for place in range(places):
+        row = response[place]
+        whole[:] = row
+        for frame in range(frames):
+            room = SPIKE * np.sqrt(variance[place, frame])
+            if abs(whole[frame]) <= room:
+                continue
+            sign = 1.0 if whole[frame] > 0 else -1.0
+            lasting = 0.0
+            for start in range(max(0, frame - shortest + 1), min(frame, frames - shortest) + 1):
+                least = np.inf
+                for other in range(start, start + shortest):
+                    least = min(least, sign * whole[other])
+                lasting = max(lasting, least)
+            row[frame] = sign * min(sign * whole[frame], lasting + room)
 
 
-def threshold(
-    filters_: Sequence[Filter],
-    *,
-    frames: int,
-    reference: int,
-    lengths: Sequence[int],
-    false_alarm: float,
-) -> float:
-    """Return the score that noise alone exceeds anywhere with probability `false_alarm`.
+@numba.njit(nogil=True, cache=True)
+def best_windows(
+    response: Array,
+    variance: Array,
+    misfit: Array,
+    share: Array,
+    fixed: Array,
+    skew: Array,
+    lengths: Index,
+    threshold: float,
+) -> tuple[Array, Index]:
+    """Return the largest gain and loss of each place over all windows, and where they are.
 
-    Series of white noise of the data's own variance are filtered and scored like the data. The
-    maxima of blocks of points follow a Gumbel law, whose moments give the quantile that all blocks
-    together exceed that seldom. The seed is fixed.
+    Parameters
+    ----------
+    response, variance, misfit
+        (p, n): projections of frames weighted by their share; their variances; a bound to their
+        errors, coherent between frames.
+    share
+        (n,): by how much of a mean frame each counts.
+    fixed
+        (2, p): variance of the projection of the reference's mean; error of a mean frame's
+        projection that does not average down.
+    skew
+        (2, p): third cumulant of a mean frame's projection, and of the reference's mean.
+
+    Returns
+    -------
+    score
+        (2, p): gain, and loss as a positive number.
+    where
+        (2, 3, p): first frame, length, and the first frame by whose end `threshold` was passed, -1
+        where it never was.
     """
-    random = np.random.default_rng(0)
-    weight = filters_[0].weight
-    sigma = np.sqrt(np.where(weight > 0, 1.0 / np.where(weight > 0, weight, 1.0), 0.0))
-    blocks = max(1, round(weight.size / BLOCK))
-    batch = max(1, min(BATCH // (frames * weight.size), -(-SIMULATED // blocks)))
-    maxima: list[float] = []
-    while len(maxima) < SIMULATED:
-        noise = random.standard_normal((batch, frames, weight.size))
-        noise -= random.standard_normal((batch, 1, weight.size)) / np.sqrt(reference)
-        highest = np.full((batch, weight.size), -np.inf)
-        for filter_ in filters_:
-            found = respond(filter_, noise * sigma)
-            for score in scores(found, filter_.information, reference=reference, lengths=lengths):
-                np.maximum(highest, score.max(axis=-2), out=highest)
-        for part in np.array_split(highest, blocks, axis=-1):
-            maxima += part.max(axis=-1).tolist()
-    scale = float(np.std(maxima)) * np.sqrt(6.0) / np.pi
-    place = float(np.mean(maxima)) - np.euler_gamma * scale
-    seldom = -np.log1p(-false_alarm) / blocks
-    return float(place - scale * np.log(seldom))
+    places, frames = response.shape
+    score = np.zeros((2, places))
+    where = np.zeros((2, 3, places), dtype=np.int64)
+    where[:, 2] = -1
+    weight, found = np.empty(frames), np.empty(frames)
+    counted = _running(share)
+    for place in range(places):
+        total, noise = _running(response[place]), _running(variance[place])
+        wrong = _running(misfit[place])
+        shared, blurred = fixed[0, place], fixed[1, place] ** 2
+        for length in lengths:
+            for start in range(frames - length + 1):
+                stop = start + length
+                k = counted[stop] - counted[start]
+                error = wrong[stop] - wrong[start]
+                spread = noise[stop] - noise[start] + k * k * (shared + blurred) + error * error
+                weight[start] = k / np.sqrt(spread)
+                found[start] = (total[stop] - total[start]) / np.sqrt(spread)
+            for start in range(frames - length + 1):
+                side = 0 if found[start] > 0 else 1
+                size = abs(found[start])
+                if size <= min(score[side, place], threshold):
+                    continue
+                k = counted[start + length] - counted[start]
+                size = _unskewed(size, side, k, weight[start] / k, skew[:, place])
+                if size > score[side, place]:
+                    score[side, place] = size
+                    where[side, 0, place], where[side, 1, place] = start, length
+                end, before = start + length - 1, where[side, 2, place]
+                if size > threshold and (before < 0 or end < before):
+                    where[side, 2, place] = end
+    return score, where
+
+
+@numba.njit(nogil=True, cache=True)
+def _running(row: Array) -> Array:
+    out = np.zeros(row.size + 1)
+    for at in range(row.size):
+        out[at + 1] = out[at] + row[at]
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _unskewed(size: float, side: int, k: float, precision: float, skew: Array) -> float:
+    """Return what a Gaussian would score that seldom (Cornish and Fisher), never more than given.
+
+    Counts have heavier tails upwards: with few of them 6 sigma are as common as 5.
+    """
+    if size <= 1.0:
+        return size
+    third = (k * skew[0] - k**3 * skew[1]) * precision**3
+    return size - max(third if side == 0 else -third, 0.0) * (size * size - 1.0) / 6.0

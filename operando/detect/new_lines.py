@@ -1,60 +1,85 @@
-"""Lines that the reference does not have: where they are, and their areas in every frame."""
+"""Places where a series differs from what its reference leads one to expect, and in what way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d
 
 from operando.detect.frame_series import Series
-from operando.detect.matched_filter import REACH, Filter, areas, filters, respond, scores, windows
-from operando.observables.pseudo_voigt import Fit, fit
+from operando.detect.matched_filter import (
+    REACH,
+    Filter,
+    Index,
+    areas,
+    best_windows,
+    cut_spikes,
+    filters,
+    padded,
+    project,
+    windows,
+)
 
 Array = npt.NDArray[np.float64]
 
 FLOOR = 0.02
-"""Error of the intensity of a line of the reference, relative, that no averaging removes."""
+"""Error of the intensity of a known line, relative, that no averaging removes."""
 PRESENT = 0.2
 """A line is not new where the reference has more than this share of its area within a width."""
+BESIDE = 0.35
+"""Widths from a line of the reference at which a gain is not that line's own."""
+MATCHING = 0.5
+"""A gain whose neighbour lost this share of it is a line that moved or broadened."""
 SHADOW = 0.1
 """Beside a larger change, its misfit reaches this share of its area."""
 BLANK = 2.5
 """Half of the stretch that one change hides from the rest of the search, in widths."""
 PASSES = 20
-SHARE_MEASURABLE = 30.0
-"""Score from which the Lorentzian share of a new line is fitted."""
+_BY_PLACE = ("places", "kernel", "information")
+SAMPLED = 8
+"""Every so many places tell the noise."""
+PLACES = 256
+"""Places that are followed through time at once, for the memory's sake."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A place where frames differ from the reference."""
+    """A place where frames differ from what the reference leads one to expect."""
 
     index: int
     """Along the axis."""
     width: float
     """FWHM in points."""
     score: float
+    """Negative for a loss."""
     start: int
     """Frames along the series, first and last + 1, in which it is clearest."""
     stop: int
+    alarm: int
+    """The first frame by whose end the threshold was passed."""
     area: float
     """Mean over those frames, in points; negative for a loss."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line absent from the reference, in the unit of the axis."""
+class Found:
+    """All changes of a series, each kind the strongest first within a pass."""
 
-    centre: float
-    centre_sigma: float
-    fwhm: float
-    eta: float
-    shape_error: float
-    """Relative error of all areas from the uncertain shape."""
-    change: Change
+    new: list[Change]
+    beside: list[Change]
+    """Gains within a width of a line of the reference: a split, or a shoulder."""
+    lost: list[Change]
+    """Losses where the reference has a line."""
+    other: list[Change]
+    """Lines of the reference that grew, moved or broadened, and what may be misfit."""
+
+    @property
+    def count(self) -> int:
+        """Of changes."""
+        return sum(len(kind) for kind in (self.new, self.beside, self.lost, self.other))
 
 
 def noise_scale(series: Series, bank: Sequence[Filter]) -> Array:
@@ -63,126 +88,224 @@ def noise_scale(series: Series, bank: Sequence[Filter]) -> Array:
     From differences of successive frames, which hold no slow change: more than 1 where points are
     correlated (rebinned data) or the sigmas are too small.
     """
+    rows = np.ascontiguousarray(series.residual.T)
+    some = slice(None, None, SAMPLED)
+    spread = np.sqrt(1.0 / series.share[1:] + 1.0 / series.share[:-1])
     found = []
     for filter_ in bank:
-        seen = filter_.information > 0
-        steps = np.diff(respond(filter_, series.residual)[:, seen], axis=0)
-        typical = np.median(np.abs(steps / np.sqrt(2.0 * filter_.information[seen])))
-        found.append(max(1.0, 1.4826 * float(typical)))
+        response = project(filter_.kernel[some], filter_.places[some], padded(rows, filter_))
+        steps = np.diff(response, axis=1) / np.sqrt(filter_.information[some])[:, None] / spread
+        found.append(max(1.0, 1.4826 * float(np.median(np.abs(steps)))) if steps.size else 1.0)
     return np.array(found)
 
 
-def search(
-    series: Series, *, widths: Sequence[float], shortest: int, threshold: float
-) -> tuple[list[Change], list[Change]]:
-    """Return the new lines, and the other changes, strongest first within a pass.
+@dataclass(frozen=True)
+class _Search:
+    """What all passes of a search have in common."""
+
+    series: Series
+    rows: dict[str, Array]
+    """Of the frames after the reference, (m, n): residual with its share, its variance beyond that
+    of the mean, and the square of what tracked lines may still leave."""
+    shortest: int
+    threshold: float
+    noise: Array
+    known: list[Array]
+    """Area of the strongest line of the reference within two widths, (m,), for each filter."""
+
+
+def search(series: Series, *, widths: Sequence[float], shortest: int, threshold: float) -> Found:
+    """Return what changed.
 
     The largest change, gain or loss, is taken first and its surroundings are left out of the next
     pass, for a strong change drags the background of its neighbours. A gain is a new line unless
     the reference has a line there, or it may be the misfit of a larger change beside it.
     """
     whole = filters(series.weight, widths)
-    noise = noise_scale(series, whole)
-    new: list[Change] = []
-    other: list[Change] = []
+    common = _Search(
+        series=series,
+        rows=_rows(series),
+        shortest=shortest,
+        threshold=threshold,
+        noise=noise_scale(series, whole),
+        known=[_known(series, filter_) for filter_ in whole],
+    )
+    found = Found([], [], [], [])
+    taken: list[Change] = []
     weight = series.weight.copy()
+    only = np.ones(weight.size, dtype=bool)
     for _ in range(PASSES):
-        bank = filters(weight, widths)
-        found = _changes(series, bank, noise, shortest=shortest, threshold=threshold)
-        for change in found:
+        changes = _changes(common, filters(weight, widths, only=only))
+        only = np.zeros(weight.size, dtype=bool)
+        for change in changes:
             at = widths.index(change.width)
-            fresh = _is_new(change, series, whole[max(at - 1, 0) : at + 1]) and not _shadowed(
-                change, [*new, *other]
-            )
-            (new if fresh else other).append(change)
+            kind = _kind(change, series, whole[max(at - 1, 0) : at + 1], taken)
+            getattr(found, kind).append(change)
+            taken.append(change)
             blank = round(BLANK * change.width)
             weight[max(change.index - blank, 0) : change.index + blank + 1] = 0.0
-        if not found:
+            # elsewhere nothing is different from this pass
+            reach = blank + round(REACH * max(widths))
+            only[max(change.index - reach, 0) : change.index + reach + 1] = True
+        if not changes:
             break
-    return new, other
+    return found
 
 
-def _changes(
-    series: Series, bank: Sequence[Filter], noise: Array, *, shortest: int, threshold: float
-) -> list[Change]:
+def _rows(series: Series) -> dict[str, Array]:
+    later = slice(series.reference, None)
+    share = series.share[later, None]
+    lines = series.lines[later]
+    usual = series.share @ series.lines / len(series.share)
+    rows = {
+        "residual": series.residual[later] * share,
+        "extra": series.gain * (lines - usual) * share,
+        "misfit": (FLOOR * lines * share) ** 2,
+    }
+    return {name: np.ascontiguousarray(part.T) for name, part in rows.items()}
+
+
+def _known(series: Series, filter_: Filter) -> Array:
+    strength = np.zeros(series.axis.size)
+    strength[filter_.places] = np.abs(areas(filter_, series.rest))
+    return np.asarray(maximum_filter1d(strength, 2 * round(2 * filter_.width) + 1))
+
+
+def _changes(common: _Search, bank: Sequence[Filter]) -> list[Change]:
     """Return the strongest changes that do not share their backgrounds, strongest first."""
-    later = series.residual[series.reference :]
-    lengths = windows(len(later), shortest)
-    strongest = np.zeros((len(bank), series.axis.size))
-    for row, filter_, excess in zip(strongest, bank, noise, strict=True):
-        for score in _scores(later, series, filter_, lengths):
-            gain, loss = score.max(axis=0), score.min(axis=0)
-            largest = np.where(gain >= -loss, gain, loss) / excess
-            row[:] = np.where(np.abs(largest) > np.abs(row), largest, row)
-    taken: list[Change] = []
-    over_widths = np.abs(strongest).max(axis=0)
-    for index in np.argsort(-over_widths, kind="stable"):
-        if over_widths[index] <= threshold:
-            break
-        at = int(np.abs(strongest[:, index]).argmax())
-        reach = REACH * bank[at].width
-        if all(abs(index - c.index) > max(reach, REACH * c.width) for c in taken):
-            largest_score = float(strongest[at, index])
-            taken.append(_change(later, series, bank[at], lengths, int(index), largest_score))
-    return taken
+    found = [
+        passed
+        for at, filter_ in enumerate(bank)
+        for start in range(0, filter_.places.size, PLACES)
+        for passed in _scan(common, at, filter_, slice(start, start + PLACES))
+    ]
+    taken: list[_Passed] = []
+    for one in sorted(found, key=lambda p: (-p.score, p.index, p.filter.width)):
+        reach = REACH * one.filter.width
+        if all(abs(one.index - t.index) > max(reach, REACH * t.filter.width) for t in taken):
+            taken.append(one)
+    return [_change(common.series, one) for one in taken]
 
 
-def _scores(later: Array, series: Series, filter_: Filter, lengths: Sequence[int]) -> list[Array]:
-    strength = np.abs(areas(filter_, np.nan_to_num(series.pattern)))
-    nearby = maximum_filter1d(strength, 2 * round(2 * filter_.width) + 1)
-    return list(
-        scores(
-            respond(filter_, later),
-            filter_.information,
-            reference=series.reference,
-            lengths=lengths,
-            floor=FLOOR * nearby,
-        )
+@dataclass(frozen=True)
+class _Passed:
+    """A place at which the threshold was passed."""
+
+    filter: Filter
+    at: int
+    """Among the filter's places."""
+    loss: bool
+    score: float
+    where: Index
+    """First frame after the reference, length, first frame of alarm."""
+
+    @property
+    def index(self) -> int:
+        return int(self.filter.places[self.at])
+
+
+def _scan(common: _Search, at: int, filter_: Filter, part: slice) -> list[_Passed]:
+    """Return all places of a part of a filter's at which the threshold is passed."""
+    series, places = common.series, filter_.places[part]
+    kernel, information = filter_.kernel[part], filter_.information[part]
+    share = series.share[series.reference :]
+    excess = common.noise[at]
+    response = project(kernel, places, padded(common.rows["residual"], filter_)) / excess
+    variance = information[:, None] * share
+    misfit = np.zeros_like(response)
+    if series.lines.any():
+        square = kernel**2
+        variance = variance + project(square, places, padded(common.rows["extra"], filter_))
+        variance = np.maximum(variance, 0.01 * information[:, None] * share)
+        misfit = np.sqrt(project(square, places, padded(common.rows["misfit"], filter_))) / excess
+    cut_spikes(response, variance, common.shortest)
+    fixed = np.stack(
+        [information / series.known, FLOOR * common.known[at][places] * information / excess]
     )
+    third = project(kernel**3, places, padded((series.gain * _filled(series))[:, None], filter_))[
+        :, 0
+    ]
+    skew = np.stack([third, third / series.known**2])
+    lengths = np.array(windows(len(share), common.shortest))
+    score, where = best_windows(
+        response, variance, misfit, share, fixed, skew, lengths, common.threshold
+    )
+    return [
+        _Passed(filter_, part.start + i, bool(side), float(score[side, i]), where[side, :, i])
+        for side, i in np.argwhere(score > common.threshold)
+    ]
 
 
-def _change(
-    later: Array,
-    series: Series,
-    filter_: Filter,
-    lengths: Sequence[int],
-    index: int,
-    score: float,
-) -> Change:
-    sign = np.sign(score)
-    best, start, stop = -np.inf, 0, 0
-    for length, found in zip(lengths, _scores(later, series, filter_, lengths), strict=True):
-        at = int((sign * found[:, index]).argmax())
-        if sign * found[at, index] > best:
-            best, start, stop = float(sign * found[at, index]), at, at + length
+def _filled(series: Series) -> Array:
+    """Variance of a mean frame, 0 where nothing was measured."""
+    variance = series.mean_variance
+    return np.where(np.isfinite(variance), variance, 0.0)
+
+
+def _change(series: Series, passed: _Passed) -> Change:
+    first, length, alarm = passed.where.tolist()
+    first, alarm = first + series.reference, alarm + series.reference
+    mean = mean_residual(series, first, first + length)
+    at = slice(passed.at, passed.at + 1)
+    one = replace(passed.filter, **{n: getattr(passed.filter, n)[at] for n in _BY_PLACE})
     return Change(
-        index=index,
-        width=filter_.width,
-        score=score,
-        start=series.reference + start,
-        stop=series.reference + stop,
-        area=float(areas(filter_, later[start:stop].mean(axis=0))[index]),
+        index=passed.index,
+        width=passed.filter.width,
+        score=-passed.score if passed.loss else passed.score,
+        start=first,
+        stop=first + length,
+        alarm=alarm,
+        area=float(areas(one, mean)[0]),
     )
 
 
-def _is_new(change: Change, series: Series, bank: Sequence[Filter]) -> bool:
-    """Whether the reference lacks the line, at its own width or seen more narrowly.
+def mean_residual(series: Series, start: int, stop: int) -> Array:
+    """Return the mean residual of frames, each with its share."""
+    share = series.share[start:stop]
+    rows = np.nan_to_num(series.values[start:stop] - series.expected[start:stop])
+    return np.asarray(share @ rows / share.sum())
+
+
+def _kind(change: Change, series: Series, bank: Sequence[Filter], taken: Sequence[Change]) -> str:
+    """Return new, beside, lost or other; the last filter of the bank is that of the change."""
+    changed = mean_residual(series, change.start, change.stop)
+    share = series.share[change.start : change.stop]
+    lines = share @ series.lines[change.start : change.stop] / share.sum()
+    pattern = series.pattern if change.score < 0 else series.rest + lines
+    places, own = bank[-1].places, bank[-1]
+    sign = 1.0 if change.score > 0 else -1.0
+    held, found = areas(own, pattern), sign * areas(own, changed)
+    near = np.abs(places - change.index)
+    size = abs(change.area)
+    # of a line that moves or broadens, one side gains what the other loses
+    moved = -found[near <= 2.0 * own.width].min() > MATCHING * size
+    if _shadowed(change, taken):
+        return "other"
+    if change.score < 0:
+        there = held[near <= 0.5 * own.width].max(initial=0.0)
+        return "lost" if there > MATCHING * size and not moved else "other"
+    if all(_holds(filter_, pattern, changed, change, series.known) for filter_ in bank):
+        close = np.flatnonzero(near <= own.width)
+        offset = abs(places[close[held[close].argmax()]] - change.index)
+        return "beside" if offset > BESIDE * own.width and not moved else "other"
+    return "new"
+
+
+def _holds(
+    filter_: Filter, pattern: Array, changed: Array, change: Change, reference: float
+) -> bool:
+    """Whether the pattern holds the line within a width, as this filter sees it.
 
     A hump of the background looks like a line to a wide filter alone.
     """
-    if change.score < 0:
+    near = np.abs(filter_.places - change.index) <= round(change.width)
+    if not near.any():
         return False
-    gained = series.residual[change.start : change.stop].mean(axis=0)
-    pattern = np.nan_to_num(series.pattern)
-    around = round(change.width)
-    near = slice(max(change.index - around, 0), change.index + around + 1)
-    for filter_ in bank:
-        known = filter_.information[near] > 0
-        sigma = 1.0 / np.sqrt(np.where(known, filter_.information[near], 1.0) * series.reference)
-        held = np.where(known, areas(filter_, pattern)[near] - 2.0 * sigma, 0.0).max()
-        if held < PRESENT * areas(filter_, gained)[change.index]:
-            return True
-    return False
+    sigma = 1.0 / np.sqrt(filter_.information[near] * reference)
+    held = np.maximum(areas(filter_, pattern)[near] - 2.0 * sigma, 0.0).max()
+    gained = areas(filter_, changed)[near]
+    middle = np.abs(filter_.places[near] - change.index).argmin()
+    return bool(held >= PRESENT * gained[middle])
 
 
 def _shadowed(change: Change, larger: Sequence[Change]) -> bool:
@@ -191,87 +314,3 @@ def _shadowed(change: Change, larger: Sequence[Change]) -> bool:
         and abs(change.area) < SHADOW * abs(one.area)
         for one in larger
     )
-
-
-def describe(series: Series, changes: Sequence[Change]) -> list[Line]:
-    """Fit centre and width of new lines to the mean residual of the frames that show them."""
-    return [_describe(series, change, changes) for change in changes]
-
-
-def _describe(series: Series, change: Change, changes: Sequence[Change]) -> Line:
-    step = float(np.gradient(series.axis)[change.index])
-    width = change.width * step
-    part, weight = _surroundings(series, change, changes)
-    frames = change.stop - change.start
-    mean = series.residual[change.start : change.stop, part].mean(axis=0)
-    weight = weight * frames / (1.0 + frames / series.reference)
-    free = np.ones(6, dtype=bool)
-    free[3] = change.score > SHARE_MEASURABLE
-    start = np.array([change.area * step, series.axis[change.index], width, 0.5, 0.0, 0.0])
-    found = _fit(series.axis[part], mean[None], weight[None], start, free, width, step)
-    centre, fwhm, eta = found.theta[0, 1:4]
-    sigma = float(np.sqrt(found.covariance[0, 1, 1]))
-    if not found.converged[0] or sigma == 0.0:
-        # the filter's own answer, as uncertain as its width allows
-        place = float(series.axis[change.index])
-        return Line(place, width / change.score, width, 0.5, 0.0, change)
-    with_shape = found.covariance[0, 0, 1:4]
-    lost = with_shape @ np.linalg.pinv(found.covariance[0, 1:4, 1:4]) @ with_shape
-    error = float(np.sqrt(lost)) / abs(float(found.theta[0, 0]))
-    return Line(float(centre), sigma, float(fwhm), float(eta), error, change)
-
-
-def _surroundings(series: Series, change: Change, changes: Sequence[Change]) -> tuple[slice, Array]:
-    """Return the stretch a line is fitted in, and its weights without the cores of others."""
-    reach = max(round(REACH * change.width), 6)
-    part = slice(max(change.index - reach, 0), change.index + reach + 1)
-    weight = series.weight.copy()
-    for other in changes:
-        if other is not change:
-            blank = round(min(BLANK * other.width, abs(other.index - change.index) / 2))
-            weight[max(other.index - blank, 0) : other.index + blank + 1] = 0.0
-    return part, weight[part]
-
-
-def _fit(
-    x: Array, y: Array, weight: Array, start: Array, free: Array, width: float, step: float
-) -> Fit:
-    """Fit one line to rows y (n, m)."""
-    present = weight > 0
-    low = [-np.inf, start[1] - width, 1.2 * step, 0.0, -np.inf, -np.inf]
-    high = [np.inf, start[1] + width, 3.0 * width, 1.0, np.inf, np.inf]
-    return fit(
-        x,
-        np.where(present, y, 0.0),
-        weight=weight,
-        present=present,
-        start=np.tile(start, (len(y), 1)),
-        free=np.tile(free.astype(bool), (len(y), 1)),
-        low=np.array(low),
-        high=np.array(high),
-    )
-
-
-def measure(series: Series, lines: Sequence[Line]) -> tuple[Array, Array]:
-    """Return the signed area of lines above the reference in every frame, and its sigma, (n, k).
-
-    Shapes are frozen; the background is straight and free. Sigma holds the noise of the frame and
-    that of the reference, not the error of the shape.
-    """
-    changes = [line.change for line in lines]
-    # a frame of the reference shares its noise with the mean, the others add it
-    sign = np.where(np.arange(len(series.values)) < series.reference, -1.0, 1.0)[:, None]
-    value, sigma = (np.empty((len(series.values), len(lines))) for _ in range(2))
-    for at, line in enumerate(lines):
-        part, weight = _surroundings(series, line.change, changes)
-        seen = (weight > 0) & np.isfinite(series.variance[:, part])
-        mean = series.variance[:, part][: series.reference].mean(axis=0)
-        error = series.variance[:, part] + sign * mean / series.reference
-        rows = np.where(seen, 1.0 / np.where(seen, error, 1.0), 0.0)
-        start = np.array([0.0, line.centre, line.fwhm, line.eta, 0.0, 0.0])
-        free = np.array([True, False, False, False, True, True])
-        step = float(np.gradient(series.axis)[line.change.index])
-        one = _fit(series.axis[part], series.residual[:, part], rows, start, free, line.fwhm, step)
-        value[:, at] = one.theta[:, 0]
-        sigma[:, at] = np.sqrt(one.covariance[:, 0, 0])
-    return value, sigma

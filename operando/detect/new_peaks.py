@@ -1,36 +1,33 @@
-"""Reflections that the first frames do not have: which, together with which, from when to when."""
+"""Reflections that come or go during a series: which, together with which, from when to when."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from operando.detect.event import Event, state_at
+from operando.detect.chance import threshold
+from operando.detect.common_shift import Shift, clear_lines, common_shift, follow
 from operando.detect.findings import Findings
 from operando.detect.frame_series import Rows, Series, choose_reference, on_one_scale, usable
-from operando.detect.matched_filter import filters, threshold, windows
-from operando.detect.new_lines import Change, Line, describe, measure, search
-from operando.detect.onset import Span, locate
+from operando.detect.line_events import area_units, line_areas, line_event
+from operando.detect.lost_lines import common_loss, lost, lost_tracks
+from operando.detect.matched_filter import filters
+from operando.detect.misfit_template import Tracks, read_tracks, without_lines
+from operando.detect.new_lines import Found, search
+from operando.detect.phase_candidates import surroundings
+from operando.detect.seen_lines import MEASURED, Seen, groups, join, measured
 from operando.errors import RequestError
-from operando.model import axes_of, category_attributes, technique_of
+from operando.model import axes_of, technique_of
 
 Array = npt.NDArray[np.float64]
 
 WIDTHS = (4.0, 8.0, 16.0, 32.0)
 """Widths that are searched for, in points: a factor of two apart loses less than a tenth."""
-TOGETHER = 0.9
-"""Correlation of areas, freed of their noise, from which lines belong to one phase."""
-MEASURED = 4.0
-"""Mean area over sigma that a fitted line needs."""
-ORDERS, ORDER_TOLERANCE = 6, 0.005
-"""Highest order of a basal reflection, and how well d must fit it."""
-ASSESSMENT = {"success": 0, "weak": 1, "no_data": 2}
-"""Of an area; `weak` is under 4 sigma."""
 
 
 def new_peaks(
@@ -43,17 +40,22 @@ def new_peaks(
     false_alarm: float = 0.01,
     minimum_frames: int = 3,
     mask: Sequence[tuple[float, float]] = (),
+    tracks: xr.Dataset | None = None,
+    phases: Mapping[str, str | Path] | None = None,
 ) -> Findings:
-    """Find reflections that appear during a series, with no hint of where to look.
+    """Find reflections or bands that come or go during a series, with no hint of where to look.
 
-    Procedure: frames are brought to a common scale (median ratio to the mean of the reference);
-    the residual to that mean is filtered for lines of four widths above a quadratic background;
-    sums over windows of `minimum_frames` times powers of two are scored with the noise of the
-    window and of the reference, and 2 % of any line of the reference, which does not average down.
-    The largest score is held against the same quantity in simulated noise. The strongest change is
-    taken first and its surroundings are left out; a gain is a new line unless the reference has a
-    fifth of it within a width. Lines whose areas rise and fall together (correlation 0.9, freed of
-    noise) are one event.
+    Procedure: frames are brought to a common scale (median ratio to the mean of the reference) and
+    count as much as they were exposed; where all lines move together, the reference is moved with
+    them, and that is told in the status. The residual to the mean of the reference is filtered for
+    lines of four widths above a quadratic background; sums over windows of `minimum_frames` times
+    powers of two are scored with the noise of the window and of the reference, with the skewness
+    of counts, and with 2 % of any line of the reference, which does not average down. What does
+    not last for `minimum_frames` (a cosmic ray) is held to 4 sigma. The largest score is held
+    against the same quantity in noise (`operando.detect.chance`). The strongest change is taken
+    first and its surroundings are left out; a gain is a new line unless the reference has a fifth
+    of it within a width. Lines whose areas rise and fall together (correlation 0.9, freed of noise)
+    are one event.
 
     Parameters
     ----------
@@ -65,35 +67,48 @@ def new_peaks(
         Which position that is, for the event.
     reference
         Frames without the reflections: the number of leading frames, or (first, last + 1), or None
-        for the first tenth, at least 3. Only frames after it are searched.
+        for the first tenth, at least 3. Only frames after it are searched. No line fainter than
+        threshold / (0.7 sqrt(frames of the reference)) sigma of a frame can ever be found.
     false_alarm
         Probability of any event in a series without change.
     minimum_frames
         How long a reflection must last.
     mask
         Ranges of the axis to leave out: lines of the cell.
+    tracks
+        What `track_peaks` made of the same frames. Those lines are taken off where they are in each
+        frame, with the misfit of their profile (`operando.detect.misfit_template`), so that strong
+        lines may move without leaving new ones behind.
+    phases
+        Name -> CIF of phases that may form.
 
     Returns
     -------
     Findings
         Events in order of onset; `status`; `areas` of all their lines on (time, line): `area` above
-        the reference (intensity times axis unit, integral of the fitted line), `area_sigma` (noise
-        of the frame and of the reference, and the common error of the fitted shape),
-        `assessment`; None without events. Detail of an event: `lines` (position, position_sigma,
-        fwhm, eta, area_max, score and, where the wavelength is known, d_angstrom and order of the
-        first line's d), `assignment` ("phase candidate" from two lines, "unassigned new
-        reflection"), `reference_frames`, `end_earliest`, `end_latest`.
+        the reference (intensity times axis unit, integral of the fitted line; negative for a lost
+        line), `area_sigma` (noise of the frame and of the reference, and the common error of the
+        fitted shape), `assessment`; None without events. Kinds of event: `new_peak`, `lost_peak`
+        (less than a fifth of a line of the reference is left). Detail: `lines` (position,
+        position_sigma, fwhm, eta, area_max, score, where known d_angstrom and order, `beside` the
+        line of the reference within a width), `assignment`, `lattice`, `phase`
+        (`operando.detect.phase_candidates.assign` says what they mean and prove),
+        `reference_frames`, `alarm` (when a watcher would have been told), `end_earliest`,
+        `end_latest`.
 
     Raises
     ------
     RequestError
-        No such signal; an empty reference; a mask that leaves nothing.
+        No such signal; an empty reference; a mask that leaves nothing; tracks of other frames; a
+        CIF that cannot be used.
 
     Notes
     -----
-    Onset is when a reflection can be detected, not when the phase was born. A reflection within a
-    width of a line of the reference is taken for a change of that line. A line that moves by more
-    than two widths is reported as new. Needs one axis; loads the series.
+    Onset is when a reflection can be detected, not when the phase was born. Without `tracks` a gain
+    beside a line that loses as much is taken for a line that moved or broadened, and not reported;
+    a line that moves by more than two widths is reported as lost and new. Where nearly all lines
+    of the reference are lost at once nothing is: the sample left the beam. Needs one axis; loads
+    the series.
     """
     values = _two_dimensional(frames, signal)
     rows = usable(values)
@@ -103,25 +118,30 @@ def new_peaks(
     if told:
         return Findings(events=[], status=f"not calibrated: {told}")
     rows = rows[rows >= known[0]]
-    axis = axes_of(frames)[0]
-    sigma = frames[f"{signal}_sigma"].values[rows] if f"{signal}_sigma" in frames else None
-    series = on_one_scale(
-        np.asarray(frames[axis].values, dtype=float),
-        values[rows],
-        None if sigma is None else np.asarray(sigma, dtype=float),
-        reference=len(known),
-        mask=mask,
-    )
+    series = _series(frames, values, signal, rows, len(known), mask)
+    lines = None if tracks is None else read_tracks(tracks, frames["time"].values[rows], series)
+    if lines is not None:
+        series = without_lines(series, lines)
+    shift = common_shift(series, WIDTHS)
+    series = follow(series, shift)
     limit = _threshold(series, shortest=minimum_frames, false_alarm=false_alarm)
-    changes, other = search(series, widths=WIDTHS, shortest=minimum_frames, threshold=limit)
-    seen = _measured(series, changes)
+    found = search(series, widths=WIDTHS, shortest=minimum_frames, threshold=limit)
+    clear = _clear(series)
+    gains, losses, all_lost = _told_apart(series, lines, found, clear, minimum_frames, limit)
     calibration = (
-        f"{100 * false_alarm:g} % false alarms per experiment: largest score in simulated series "
-        f"without change, {limit:.2f}"
+        f"{100 * false_alarm:g} % false alarms per experiment: largest score in series without "
+        f"change, {limit:.2f}"
     )
-    passed = len(other) + len(changes) - len(seen.lines)
-    status = f"calibrated: {calibration}; {passed} changes of known or unclear lines not counted"
-    if not seen.lines:
+    passed = found.count - len(gains.lines) - len(losses.lines)
+    status = "; ".join(
+        [
+            f"calibrated: {calibration}",
+            f"{passed} changes of known or unclear lines not counted",
+            *_common(shift, series, frames, rows, minimum_frames),
+            *(["nearly all lines are lost together: sample out of the beam?"] if all_lost else []),
+        ]
+    )
+    if not gains.lines and not losses.lines:
         return Findings(events=[], status=status)
     facts: dict[str, Any] = {
         "measurement": measurement,
@@ -130,14 +150,32 @@ def new_peaks(
         "position": position,
         "threshold": limit,
         "calibration": calibration,
-        "size_units": _units(frames, signal, axis),
+        "size_units": area_units(frames, signal),
     }
+    around = surroundings(
+        frames,
+        seen=np.isfinite(series.values).all(axis=0),
+        known=clear,
+        beside=_beside(series, lines, gains, found, clear),
+        phases=phases or {},
+    )
     events = [
-        _event(frames, rows, seen.only(group), len(known), minimum_frames, facts)
-        for group in _groups(seen)
+        line_event(
+            frames,
+            rows,
+            seen.only(group),
+            around,
+            reference=series.reference,
+            shortest=minimum_frames,
+            facts=facts,
+        )
+        for seen in (gains, losses)
+        for group in groups(seen)
     ]
     events.sort(key=lambda event: (event.onset_latest, -event.score))
-    return Findings(events=events, status=status, areas=_areas(frames, rows, seen, signal, axis))
+    return Findings(
+        events=events, status=status, areas=line_areas(frames, rows, join(gains, losses), signal)
+    )
 
 
 def _two_dimensional(frames: xr.Dataset, signal: str) -> Array:
@@ -149,189 +187,93 @@ def _two_dimensional(frames: xr.Dataset, signal: str) -> Array:
     return np.asarray(frames[signal].values, dtype=float)
 
 
+def _series(
+    frames: xr.Dataset,
+    values: Array,
+    signal: str,
+    rows: Rows,
+    reference: int,
+    mask: Sequence[tuple[float, float]],
+) -> Series:
+    sigma = frames[f"{signal}_sigma"].values[rows] if f"{signal}_sigma" in frames else None
+    return on_one_scale(
+        np.asarray(frames[axes_of(frames)[0]].values, dtype=float),
+        values[rows],
+        None if sigma is None else np.asarray(sigma, dtype=float),
+        reference=reference,
+        mask=mask,
+    )
+
+
 def _threshold(series: Series, *, shortest: int, false_alarm: float) -> float:
-    later = len(series.values) - series.reference
+    bank = filters(series.weight, WIDTHS)
     return threshold(
-        filters(series.weight, WIDTHS),
-        frames=later,
+        widths=WIDTHS,
+        points=[one.points for one in bank],
+        frames=len(series.values) - series.reference,
         reference=series.reference,
-        lengths=windows(later, shortest),
+        shortest=shortest,
         false_alarm=false_alarm,
     )
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Lines, the strongest first, with their areas and sigmas (n, k)."""
-
-    lines: list[Line]
-    area: Array
-    sigma: Array
-
-    @property
-    def sigma_with_shape(self) -> Array:
-        """Sigma with the error of the line's shape, common to all frames."""
-        relative = np.array([line.shape_error for line in self.lines])
-        return np.hypot(self.sigma, relative * self.area)
-
-    def only(self, chosen: list[int]) -> _Seen:
-        lines = [self.lines[at] for at in chosen]
-        return _Seen(lines, self.area[:, chosen], self.sigma[:, chosen])
+def _clear(series: Series) -> Array:
+    """Return where the reference has lines that a single frame shows."""
+    lines = clear_lines(series, filters(series.weight, WIDTHS))
+    return series.axis[[place for place, _ in lines]]
 
 
-def _measured(series: Series, changes: Sequence[Change]) -> _Seen:
-    """Return the lines that can be fitted where they were found, with their areas."""
-    lines = describe(series, changes)
-    area, sigma = measure(series, lines)
-    good = []
-    for at, line in enumerate(lines):
-        best = slice(line.change.start, line.change.stop)
-        frames = line.change.stop - line.change.start
-        alone = np.mean(sigma[best, at]) / np.sqrt(1.0 + 1.0 / series.reference)
-        error = alone * np.sqrt(1.0 / frames + 1.0 / series.reference)
-        if area[best, at].mean() > MEASURED * error:
-            good.append(at)
-    good.sort(key=lambda at: -lines[at].change.score)
-    return _Seen(lines, area, sigma).only(good)
+def _told_apart(
+    series: Series, lines: Tracks | None, found: Found, clear: Array, shortest: int, limit: float
+) -> tuple[Seen, Seen, bool]:
+    """Return the lines that came, those that are gone, and whether nearly all are."""
+    came = [*found.new, *found.beside]
+    gains = measured(series, came, beside=found.lost)
+    losses = lost(series, measured(series, found.lost, beside=came), shortest=shortest)
+    if lines is not None:
+        gone = lost_tracks(series, lines, shortest=shortest, threshold=limit)
+        losses = join(losses, gone)
+    all_lost = common_loss(losses, clear)
+    return gains, losses.only([]) if all_lost else losses, all_lost
 
 
-def _groups(seen: _Seen) -> list[list[int]]:
-    """Put lines together whose areas rise and fall together, each group led by its strongest."""
-    centred = seen.area - seen.area.mean(axis=0)
-    covariance = centred.T @ centred / len(centred)
-    noise = (seen.sigma**2).mean(axis=0)
-    variance = np.maximum(np.diag(covariance) - noise, 0.1 * np.diag(covariance))
-    groups: list[list[int]] = []
-    for at in range(len(seen.lines)):
-        for group in groups:
-            lead = group[0]
-            if covariance[at, lead] >= TOGETHER * np.sqrt(variance[at] * variance[lead]):
-                group.append(at)
-                break
-        else:
-            groups.append([at])
-    return groups
+def _beside(
+    series: Series, lines: Tracks | None, gains: Seen, found: Found, clear: Array
+) -> dict[int, float]:
+    """Return the known line within a width of each new one: of the reference, or tracked."""
+    near: dict[int, float] = {}
+    shoulders = {change.index for change in found.beside}
+    for line in gains.lines:
+        change = line.change
+        if lines is not None:
+            rows = slice(change.start, change.stop)
+            there = np.average(lines.centre[rows], axis=0, weights=series.share[rows])
+            width = np.maximum(lines.fwhm[rows].mean(axis=0), line.fwhm)
+            seen = lines.area[rows].mean(axis=0) > MEASURED * lines.area_sigma[rows].mean(axis=0)
+            off = np.where(seen, np.abs(there - line.centre) / width, np.inf)
+            if off.min(initial=np.inf) < 1.0:
+                near[change.index] = float(there[off.argmin()])
+        if change.index in shoulders and change.index not in near:
+            known = clear if clear.size else series.axis
+            near[change.index] = float(known[np.abs(known - line.centre).argmin()])
+    return near
 
 
-def _span(seen: _Seen, *, reference: int, shortest: int) -> Span:
-    """Locate the best common amplitude of the lines of a group."""
-    best = seen.lines[0].change
-    profile = seen.area[best.start : best.stop].mean(axis=0)
-    weight = profile / seen.sigma**2
-    information = (weight * profile).sum(axis=1)
-    return locate(
-        (weight * seen.area).sum(axis=1) / information,
-        1.0 / np.sqrt(information),
-        reference=reference,
-        start=best.start,
-        stop=best.stop,
-        shortest=shortest,
-    )
-
-
-def _event(
-    frames: xr.Dataset,
-    rows: Rows,
-    seen: _Seen,
-    reference: int,
-    shortest: int,
-    facts: dict[str, Any],
-) -> Event:
-    span = _span(seen, reference=reference, shortest=shortest)
-    time = frames["time"].values[rows]
-    detail: dict[str, Any] = {
-        "lines": _described(frames, seen),
-        "assignment": "phase candidate" if len(seen.lines) > 1 else "unassigned new reflection",
-        "reference_frames": rows[:reference].tolist(),
-    }
-    last = len(rows)
-    end = None
-    if span.end_earliest is not None and span.end_latest is not None:
-        last = span.end_earliest + 1
-        end = state_at(frames, int(rows[span.end_latest]))
-        detail["end_earliest"] = time[span.end_earliest]
-        detail["end_latest"] = time[span.end_latest]
-    largest = int(seen.area[:, 0].argmax())
-    return Event(
-        kind="new_peak",
-        onset=state_at(frames, int(rows[span.latest])),
-        onset_earliest=time[span.earliest],
-        onset_latest=time[span.latest],
-        end=end,
-        size=float(seen.area[largest, 0]),
-        size_sigma=float(seen.sigma_with_shape[largest, 0]),
-        score=seen.lines[0].change.score,
-        evidence=tuple(rows[span.latest : last].tolist()),
-        detail=detail,
-        **facts,
-    )
-
-
-def _described(frames: xr.Dataset, seen: _Seen) -> list[dict[str, Any]]:
-    spacing = _spacing(frames, np.array([line.centre for line in seen.lines]))
-    largest = seen.area.argmax(axis=0)
-    return [
-        {
-            "position": line.centre,
-            "position_sigma": line.centre_sigma,
-            "fwhm": line.fwhm,
-            "eta": line.eta,
-            "area_max": float(seen.area[largest[at], at]),
-            "area_max_sigma": float(seen.sigma_with_shape[largest[at], at]),
-            "score": line.change.score,
-            **(spacing[at] if spacing else {}),
-        }
-        for at, line in enumerate(seen.lines)
-    ]
-
-
-def _spacing(frames: xr.Dataset, centres: Array) -> list[dict[str, Any]]:
-    """Return d of each line and its order of the largest d; empty when d cannot be known."""
-    axis = axes_of(frames)[0]
-    if axis == "q":
-        spacing = 2.0 * np.pi / centres
-    elif axis == "two_theta" and "wavelength_angstrom" in frames.attrs:
-        wavelength = float(frames.attrs["wavelength_angstrom"])
-        spacing = wavelength / (2.0 * np.sin(np.deg2rad(centres) / 2.0))
-    else:
+def _common(
+    shift: Shift, series: Series, frames: xr.Dataset, rows: Rows, shortest: int
+) -> list[str]:
+    """Return words on frames in which all lines moved together."""
+    if np.count_nonzero(shift.common) < shortest:
         return []
-    ratio = spacing.max() / spacing
-    order = np.rint(ratio)
-    fits = (order <= ORDERS) & (np.abs(ratio / order - 1.0) < ORDER_TOLERANCE)
+    step = float(np.median(np.diff(series.axis)))
+    at = np.flatnonzero(shift.common)
+    largest = at[np.abs(shift.shift[at]).argmax()]
+    axis = axes_of(frames)[0]
+    unit = frames[axis].attrs.get("units", "1")
+    middle = float(np.interp(shift.middle, np.arange(series.axis.size), series.axis))
     return [
-        {"d_angstrom": float(d), "order": int(n) if good else None}
-        for d, n, good in zip(spacing, order, fits, strict=True)
+        f"all {shift.lines} clear lines move together in {at.size} frames (first {rows[at[0]]}, "
+        f"last {rows[at[-1]]}), by up to {shift.shift[largest] * step:+.3g} {unit} at {middle:.4g} "
+        "(displacement, zero, temperature, or a lattice that changes as one): taken off before "
+        "the search"
     ]
-
-
-def _units(frames: xr.Dataset, signal: str, axis: str) -> str:
-    return f"{frames[signal].attrs.get('units', '1')} * {frames[axis].attrs.get('units', '1')}"
-
-
-def _areas(frames: xr.Dataset, rows: Rows, seen: _Seen, signal: str, axis: str) -> xr.Dataset:
-    """Return areas on every frame of the series, NaN where a frame took no part."""
-    shape = frames.sizes["time"], len(seen.lines)
-    value, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    value[rows], error[rows] = seen.area, seen.sigma_with_shape
-    weak = np.where(value > MEASURED * error, ASSESSMENT["success"], ASSESSMENT["weak"])
-    assessment = np.where(np.isnan(value), ASSESSMENT["no_data"], weak).astype(np.int32)
-    centres = [line.centre for line in seen.lines]
-    digits = max(0, 1 - int(np.floor(np.log10(np.median(np.diff(frames[axis].values))))))
-    along = {name: c for name, c in frames.coords.items() if c.dims == ("time",)}
-    units = {"units": _units(frames, signal, axis)}
-    meaning = "area of the line above the reference"
-    about = {**units, "long_name": meaning, "ancillary_variables": "area_sigma"}
-    spread = {**units, "long_name": f"statistical standard deviation of the {meaning}"}
-    dims = ("time", "line")
-    return xr.Dataset(
-        {
-            "area": (dims, value, about),
-            "area_sigma": (dims, error, spread),
-            "assessment": (dims, assessment, category_attributes(ASSESSMENT)),
-        },
-        coords={
-            **along,
-            "line": [f"{centre:.{digits}f}" for centre in centres],
-            "centre": ("line", centres, {"units": str(frames[axis].attrs.get("units", "1"))}),
-        },
-    )

@@ -1,4 +1,4 @@
-"""Correct steps: what is done to the frames of absorption spectra before they are measured."""
+"""Correct steps: what is done to the frames of a measurement before they are measured."""
 
 from __future__ import annotations
 
@@ -103,9 +103,92 @@ class SelfAbsorption(Strict):
     signal: str = "mu"
 
 
+class Integrate(Strict):
+    """Make patterns of detector images."""
+
+    kind: Literal["integrate"]
+    poni: str
+    """Geometry as pyFAI writes it; relative to the recipe."""
+    points: int = Field(ge=10)
+    """Of the pattern."""
+    unit: Literal["two_theta", "q"] = "two_theta"
+    mask: str | None = None
+    """An image whose pixels other than 0 are left out; relative to the recipe."""
+    polarization: float | None = Field(default=None, ge=-1, le=1)
+    """Of the beam: 0.99 at most synchrotrons; no correction when not given."""
+    sigma_clip: Positive | None = None
+    """Leave out pixels further than this many sigma from their ring: spots, dead pixels."""
+
+
+class CosmicRays(Strict):
+    """Take cosmic rays out of Raman spectra, by comparison with the spectra before and after."""
+
+    kind: Literal["cosmic_rays"]
+    threshold: Positive = 6.0
+    """Of what a ray leaves beyond the neighbouring frames, in sigma."""
+
+
+class Shift(Strict):
+    """Take the drift of the Raman shift off, as a band that does not change shows it."""
+
+    kind: Literal["shift"]
+    window: Range
+    """Around the band, 1/cm."""
+    line: Finite | None = None
+    """Where the band is (silicon: 520.5); the first frames say so when not given."""
+    position: str | None = None
+    """The position whose frames show the band; its drift is that of all positions."""
+    baseline: int = Field(default=10, ge=1)
+    """Leading frames (of the position) that are averaged."""
+    jump: Positive = 1.0
+    """A larger step between two frames is no drift, 1/cm."""
+    limit: Positive = 5.0
+    """Frames further off are not corrected, 1/cm."""
+
+
+class Baseline(Strict):
+    """Subtract a smooth baseline from Raman spectra."""
+
+    kind: Literal["baseline"]
+    method: str = "arpls"
+    """Ours, or any method of pybaselines by its name there."""
+    parameters: dict[str, float] = Field(default_factory=dict)
+    """Of the method, such as lam."""
+
+
+class Band(Strict):
+    """Divide Raman spectra by the area of a reference band."""
+
+    kind: Literal["band"]
+    window: Range
+
+
+class Power(Strict):
+    """Divide Raman spectra by the power of the laser."""
+
+    kind: Literal["power"]
+    power: Positive | str
+    """In mW, or the variable that has it."""
+
+
 Correct = Annotated[
-    Absorption | Glitches | Merge | Energy | Calibration | SelfAbsorption,
+    Absorption
+    | Glitches
+    | Merge
+    | Energy
+    | Calibration
+    | SelfAbsorption
+    | Integrate
+    | CosmicRays
+    | Shift
+    | Baseline
+    | Band
+    | Power,
     Field(discriminator="kind"),
 ]
-ORDER = ("absorption", "glitches", "merge", "energy", "calibration", "self_absorption")
-"""The only order in which they make sense."""
+STEPS = {
+    "xas": ("absorption", "glitches", "merge", "energy", "calibration", "self_absorption"),
+    "xrd_images": ("integrate",),
+    "raman": ("cosmic_rays", "shift", "baseline", "band", "power"),
+}
+"""Technique -> what can be done to its frames, in the only order in which it makes sense."""

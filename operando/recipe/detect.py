@@ -19,7 +19,11 @@ class NewPeaks(Strict):
     """Expected false alarms per experiment."""
     minimum_frames: int = Field(default=3, ge=1)
     mask: tuple[Range, ...] = ()
-    """Regions to leave out (cell parts)."""
+    """Regions to leave out."""
+    tracks: str | None = None
+    """The peaks of an observe step, whose lines move and are not new."""
+    phases: dict[str, str] = Field(default_factory=dict)
+    """Name -> CIF, relative to the recipe: phases that new lines may belong to."""
 
 
 class Departure(Strict):

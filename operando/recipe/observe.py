@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from operando.recipe.lines import OnLines
 from operando.recipe.parts import (
     Finite,
     ObservableName,
@@ -50,7 +51,7 @@ class Edge(_Normalising):
     sigma: Positive | None = None
 
 
-class Standard(Strict):
+class StandardSpectrum(Strict):
     """A known spectrum: a file, or the mean of some frames of the series itself."""
 
     name: str = Field(min_length=1)
@@ -74,8 +75,8 @@ class Fractions(_Normalising):
     name: ObservableName
     window: Range
     """Relative to e0, eV."""
-    standards: tuple[Standard, ...] = Field(min_length=1, max_length=6)
-    differences: tuple[Standard, ...] = ()
+    standards: tuple[StandardSpectrum, ...] = Field(min_length=1, max_length=6)
+    differences: tuple[StandardSpectrum, ...] = ()
     """Spectra minus the first standard that may be in a frame in any amount: beam damage."""
     sum_to_one: bool = True
     sigma: Positive | None = None
@@ -111,6 +112,10 @@ class PeakWindow(Strict):
     high: float
     lines: tuple[float, ...]
     """Where the lines are at the start, in the unit of the axis."""
+    frozen: tuple[float, ...] = ()
+    """Lines of cell parts in the window, which stay where they are and as wide."""
+    follow: bool = False
+    """Whether the window moves with its lines."""
 
     @model_validator(mode="after")
     def _ascends(self) -> PeakWindow:
@@ -123,7 +128,16 @@ class Peaks(Strict):
 
     kind: Literal["peaks"]
     name: ObservableName
-    windows: tuple[PeakWindow, ...]
+    windows: tuple[PeakWindow, ...] = Field(min_length=1)
+    profile: Literal["pseudo_voigt", "split_pseudo_voigt", "gaussian", "lorentzian", "voigt"] = (
+        "pseudo_voigt"
+    )
+    alpha2: bool = False
+    """Whether each line is a K alpha 1 and 2 doublet, of the wavelengths that the files state."""
+    shape: Literal["shared", "free"] = "shared"
+    """Whether a line has one shape for the whole series."""
+    masked: tuple[Range, ...] = ()
+    """Regions to leave out."""
 
 
 class Pores(Strict):
@@ -152,6 +166,6 @@ class Resistance(Strict):
     """Of one part of a point, relative to |Z|; estimated when not given."""
 
 
-Observe = Annotated[
-    Edge | Fractions | Exafs | Peaks | Pores | Resistance, Field(discriminator="kind")
-]
+OnFrames = Edge | Fractions | Exafs | Peaks | Pores | Resistance
+"""Steps that measure every frame."""
+Observe = Annotated[OnFrames | OnLines, Field(discriminator="kind")]

@@ -10,9 +10,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from operando.errors import RecipeError
 from operando.reading.sidecar import Log
-from operando.recipe.correct import ORDER, Correct
+from operando.recipe.correct import STEPS, Correct
 from operando.recipe.detect import Detect, NewPeaks
-from operando.recipe.observe import Observe
+from operando.recipe.lines import OnLines
+from operando.recipe.observe import Observe, Peaks
 from operando.recipe.parts import Fact, Paths, Positive, Seconds, Strict
 
 
@@ -59,6 +60,15 @@ class SidecarLog(Strict):
     delimiter: str = Field(default=",", min_length=1, max_length=1)
 
 
+class CellParts(Strict):
+    """Parts of the cell in the beam, whose lines say nothing of the sample."""
+
+    names: tuple[str, ...] = Field(min_length=1)
+    """Al, Be, Cu, graphite ..."""
+    width: Positive
+    """Of the stretch of the axis that each reflection takes, in its unit."""
+
+
 class Measurement(Source):
     """One technique's files, what to measure in them, and what to watch for."""
 
@@ -71,7 +81,9 @@ class Measurement(Source):
     position: str | None = None
     """Regular expression on the file name with one group: the spot or layer."""
     correct: tuple[Correct, ...] = ()
-    """What is done to the frames before they are measured, in the order of `ORDER`."""
+    """What is done to the frames before they are measured, in the order of `STEPS`."""
+    cell_parts: CellParts | None = None
+    """Left out where new peaks are looked for, and by Rietveld programs."""
     observe: tuple[Observe, ...] = ()
     detect: tuple[Detect, ...] = ()
 
@@ -94,9 +106,12 @@ class Measurement(Source):
 
     @model_validator(mode="after")
     def _in_order(self) -> Measurement:
-        kinds = [step.kind for step in self.correct]
-        if kinds != [kind for kind in ORDER if kind in kinds]:
-            raise ValueError(f"correct: {kinds}; each once, in the order {list(ORDER)}")
+        kinds: list[str] = [step.kind for step in self.correct]
+        if kinds and not any(
+            kinds == [kind for kind in order if kind in kinds] for order in STEPS.values()
+        ):
+            orders = " or ".join(str(list(order)) for order in STEPS.values())
+            raise ValueError(f"correct: {kinds}; each once, in the order {orders}")
         return self
 
     @model_validator(mode="after")
@@ -108,8 +123,19 @@ class Measurement(Source):
             raise ValueError("observe: names that begin with new_peaks are those of the detector")
         if sum(isinstance(step, NewPeaks) for step in self.detect) > 1:
             raise ValueError("detect: one new_peaks step a measurement; it takes several masks")
+        peaks = [step.name for step in self.observe if isinstance(step, Peaks)]
+        for line_step in self.observe:
+            if isinstance(line_step, OnLines) and line_step.tracks not in peaks:
+                raise ValueError(
+                    f"observe {line_step.name!r}: tracks {line_step.tracks!r} are no peaks of this "
+                    f"measurement, which has {peaks}"
+                )
         for step in self.detect:
             if isinstance(step, NewPeaks):
+                if step.tracks is not None and step.tracks not in peaks:
+                    raise ValueError(
+                        f"detect.tracks: {step.tracks!r} is no peaks of observe, which has {peaks}"
+                    )
                 continue
             if step.observable.split(".")[0] not in names or "." not in step.observable:
                 raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -17,13 +18,24 @@ from operando.detect import (
 )
 from operando.errors import RecipeError
 from operando.model import positions
-from operando.recipe import Detect, IncompleteReturn, Measurement, NewPeaks
+from operando.recipe import Departure, IncompleteReturn, Measurement, NewPeaks
+from operando.run.masks import left_out
 
 
 def detect(
-    frames: xr.Dataset, observed: dict[str, xr.Dataset], *, measurement: Measurement
+    frames: xr.Dataset,
+    observed: dict[str, xr.Dataset],
+    *,
+    measurement: Measurement,
+    root: Path = Path(),
 ) -> tuple[list[Event], dict[str, xr.Dataset], list[str]]:
-    """Carry out the detect steps: the events, what new observables they bring, what they say."""
+    """Carry out the detect steps: the events, what new observables they bring, what they say.
+
+    Parameters
+    ----------
+    root
+        Folder that the paths of CIFs are relative to.
+    """
     events: list[Event] = []
     found: dict[str, xr.Dataset] = {}
     said: list[str] = []
@@ -32,7 +44,10 @@ def detect(
         of_step: list[Event] = []
         for position, rows in spots.items():
             selected = frames.isel(time=rows)
-            findings = _detect_one(step, selected, observed, measurement.name, position)
+            if isinstance(step, NewPeaks):
+                findings = _new_peaks(step, selected, observed, measurement, position, root)
+            else:
+                findings = _detect_one(step, selected, observed, measurement.name, position)
             of_step += findings.events
             where = f"{measurement.name}{f' at {position}' if position else ''}"
             said.append(f"{where}: {step.kind}: {findings.status}")
@@ -68,23 +83,38 @@ def own_frames(numbers: xr.Dataset) -> xr.Dataset:
     return numbers.isel(time=positions(numbers)[spot]) if spot else numbers
 
 
+def _new_peaks(
+    step: NewPeaks,
+    frames: xr.Dataset,
+    observed: dict[str, xr.Dataset],
+    measurement: Measurement,
+    position: str,
+    root: Path,
+) -> Findings:
+    tracks = None
+    if step.tracks is not None:
+        tracks = observed[step.tracks]
+        tracks = tracks.isel(time=positions(tracks)[position])
+    return new_peaks(
+        frames,
+        measurement=measurement.name,
+        position=position,
+        reference=step.reference,
+        false_alarm=step.false_alarm,
+        minimum_frames=step.minimum_frames,
+        mask=left_out(frames, measurement),
+        tracks=tracks,
+        phases={name: root / path for name, path in step.phases.items()},
+    )
+
+
 def _detect_one(
-    step: Detect,
+    step: Departure | IncompleteReturn,
     frames: xr.Dataset,
     observed: dict[str, xr.Dataset],
     measurement: str,
     position: str,
 ) -> Findings:
-    if isinstance(step, NewPeaks):
-        return new_peaks(
-            frames,
-            measurement=measurement,
-            position=position,
-            reference=step.reference,
-            false_alarm=step.false_alarm,
-            minimum_frames=step.minimum_frames,
-            mask=step.mask,
-        )
     series, sigma = series_of(step.observable, observed, position)
     facts: dict[str, Any] = {
         "measurement": measurement,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from operando import plots, report
 from operando.corrections.normalisation import normalised
 from operando.detect import Event
-from operando.model import parts_of
+from operando.model import parts_of, positions
 from operando.observables.differences import derivative_spectra, difference_spectra
 from operando.run.detecting import own_frames
 from operando.run.experiment import Experiment, Say
@@ -26,6 +26,8 @@ XANES = (-30.0, 70.0)
 """Around e0, eV: what is drawn of normalised spectra."""
 MOST_LINES = 6
 """Lines of one observable that are drawn, the strongest of new ones first; tables hold all."""
+LEAST_SEEN = 0.05
+"""Part of the frames in which a line must have a centre to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _draw_numbers(
         if variable not in numbers:  # the step of spectra that were normalised before
             continue
         for line, series in parts_of(numbers, variable)[:MOST_LINES]:
-            label = "_".join(filter(None, (name, re.sub(r"[^A-Za-z0-9.+-]", "_", line), variable)))
+            label = "_".join(filter(None, (name, _file_name(line), variable)))
             shown = [event for event in events if _concerns(event, observable, line)]
             drawn.append(
                 _save(
@@ -215,7 +217,64 @@ def _exafs(
     ]
 
 
-OWN_FIGURE = {"edge": _edge, "fractions": _fractions, "exafs": _exafs}
+def _peaks(
+    experiment: Experiment, measurement: str, observable: str, numbers: xr.Dataset, folder: Path
+) -> list[Drawn]:
+    """Draw, for each position, the lines seen there over their frames, and each against voltage."""
+    frames, log = experiment.frames[measurement], experiment.electrochemistry
+    drawn: list[Drawn] = []
+    for place, rows in positions(numbers).items():
+        here = numbers.isel(time=rows)
+        seen = [str(line) for line in _seen_lines(here)][:MOST_LINES]
+        if not seen:
+            continue
+        here = here.sel(line=seen)
+        events = [
+            event
+            for event in experiment.events
+            if event.measurement == measurement and event.position == place
+        ]
+        name = "_".join(filter(None, (measurement, observable, _file_name(place))))
+        at = f" at {place}" if place else ""
+        drawn.append(
+            _save(
+                plots.tracks(frames.isel(time=rows), here, log, events=events),
+                folder / f"{name}_tracks",
+                f"{measurement}: {observable}{at}, lines over their frames",
+                "Close up of the frames around each line with its centre (band: one sigma, total) "
+                "and its width at half height; births and losses are marked on the axis.",
+            )
+        )
+        drawn += [
+            _save(
+                plots.line(
+                    here.sel(line=line),
+                    log,
+                    events=[event for event in events if _concerns(event, observable, line)],
+                ),
+                folder / f"{name}_{_file_name(line)}",
+                f"{measurement}: {observable} {line}{at}",
+                "Centre, width and area against time and against voltage, with one standard "
+                "deviation (total); open grey points are not to be believed (see the assessment).",
+            )
+            for line in seen
+        ]
+    return drawn
+
+
+def _seen_lines(numbers: xr.Dataset) -> list[str]:
+    """Return the lines that have a centre in some frames, those of the largest area first."""
+    share = np.isfinite(numbers["centre"].values).mean(axis=0)
+    area = np.nan_to_num(numbers["area"].median("time").values)
+    order = np.argsort(-area, kind="stable")
+    return [str(numbers["line"].values[at]) for at in order if share[at] > LEAST_SEEN]
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+-]", "_", text)
+
+
+OWN_FIGURE = {"edge": _edge, "fractions": _fractions, "exafs": _exafs, "peaks": _peaks}
 """Kinds of observables that are drawn in a way of their own."""
 
 

@@ -23,8 +23,9 @@ from operando.model import ALIGNMENT_FLAGS, FAULTS, FRAME_FLAGS, count_flags
 from operando.reading import read
 from operando.reading.files import expand
 from operando.reading.registry import FRAMES
-from operando.recipe import Compute, Electrochemistry, Measurement, Recipe, Source
+from operando.recipe import Compute, Electrochemistry, Measurement, OnLines, Recipe, Source
 from operando.run.correcting import correct
+from operando.run.deriving import derive
 from operando.run.detecting import detect
 from operando.run.growing import growth
 from operando.run.observing import observe
@@ -132,9 +133,17 @@ def run(
             frames = experiment.frames[measurement.name]
             with _named(measurement):
                 lazy[measurement.name] = {
-                    step.name: observe(frames, step, root=root) for step in measurement.observe
+                    step.name: observe(frames, step, root=root)
+                    for step in measurement.observe
+                    if not isinstance(step, OnLines)
                 }
         [experiment.observed] = compute(lazy)
+        for measurement in recipe.measurement:
+            observed = experiment.observed[measurement.name]
+            with _named(measurement):
+                for step in measurement.observe:
+                    if isinstance(step, OnLines):
+                        observed[step.name] = derive(observed, step)
         since = experiment.electrochemistry["time"].values[0]
         for name, observables in experiment.observed.items():
             for observable, numbers in observables.items():
@@ -145,7 +154,10 @@ def run(
                 say(f"{name}: looking for change")
             with _named(measurement):
                 events, found, said = detect(
-                    experiment.frames[name], experiment.observed[name], measurement=measurement
+                    experiment.frames[name],
+                    experiment.observed[name],
+                    measurement=measurement,
+                    root=root,
                 )
             experiment.events += events
             experiment.observed[name].update(found)
@@ -202,7 +214,7 @@ def read_frames(source: Measurement, root: Path) -> xr.Dataset:
 
 def corrected_frames(measurement: Measurement, log: xr.Dataset, root: Path) -> xr.Dataset:
     """Return the frames of one measurement, aligned with the log and corrected as declared."""
-    return correct(align(read_frames(measurement, root), log), measurement.correct)
+    return correct(align(read_frames(measurement, root), log), measurement.correct, root=root)
 
 
 def _from_root(dataset: xr.Dataset, root: Path) -> xr.Dataset:

@@ -10,6 +10,7 @@ import xarray as xr
 from operando.errors import RecipeError
 from operando.model import signal_of
 from operando.observables import (
+    Doublet,
     Window,
     fractions,
     segment_pores,
@@ -18,22 +19,29 @@ from operando.observables import (
     track_peaks,
     track_resistance,
 )
-from operando.recipe import Edge, Exafs, Fractions, Observe, Peaks, Pores, Resistance
+from operando.recipe import Edge, Exafs, Fractions, OnFrames, Peaks, Pores, Resistance
 from operando.run.standards import differences_of, normalised_signal, standards_of
 
 SHOWN = {
     "edge": ("edge_energy", "edge_step"),
     "fractions": (),
     "exafs": ("amplitude", "centroid"),
-    "peaks": ("area", "centre"),
+    "peaks": (),
+    "spacings": ("d",),
+    "lattice": ("a", "b", "c", "alpha", "beta", "volume"),
+    "line_fractions": ("fraction",),
+    "common_mode": ("common_shift", "common_scale"),
+    "band_quality": ("reference_shift", "reference_area", "return_distance"),
     "pores": ("porosity", "pore_count"),
     "resistance": ("band_resistance", "resistance"),
     "new_peaks": ("area",),
 }
 """The numbers of each kind of observable that have a figure of their own."""
 
+WAVELENGTHS = ("wavelength_angstrom", "wavelength_alpha2_angstrom", "alpha2_ratio")
 
-def observe(frames: xr.Dataset, step: Observe, *, root: Path = Path()) -> xr.Dataset:
+
+def observe(frames: xr.Dataset, step: OnFrames, *, root: Path = Path()) -> xr.Dataset:
     """Return the numbers of one observe step, lazily; attrs say the kind of step.
 
     Parameters
@@ -54,7 +62,7 @@ def observe(frames: xr.Dataset, step: Observe, *, root: Path = Path()) -> xr.Dat
     return _measured(frames, step, root).assign_attrs(kind=step.kind)
 
 
-def _measured(frames: xr.Dataset, step: Observe, root: Path) -> xr.Dataset:
+def _measured(frames: xr.Dataset, step: OnFrames, root: Path) -> xr.Dataset:
     match step:
         case Edge():
             return _edge(frames, step)
@@ -74,7 +82,7 @@ def _measured(frames: xr.Dataset, step: Observe, root: Path) -> xr.Dataset:
             return segment_pores(signal_of(frames), **_told(step))
 
 
-def _told(step: Observe) -> dict[str, Any]:
+def _told(step: OnFrames) -> dict[str, Any]:
     """Return the parameters of a step under the names that the verbs have for them, too."""
     return {
         name: getattr(step, name)
@@ -116,14 +124,29 @@ def _fractions(frames: xr.Dataset, step: Fractions, root: Path) -> xr.Dataset:
 
 def _peaks(frames: xr.Dataset, step: Peaks) -> xr.Dataset:
     signal = signal_of(frames)
-    return track_peaks(
+    tracks = track_peaks(
         signal,
-        windows=[
-            Window(name=window.name, low=window.low, high=window.high, lines=window.lines)
-            for window in step.windows
-        ],
+        windows=[Window(**window.model_dump()) for window in step.windows],
         sigma=frames.get(f"{signal.name}_sigma"),
+        profile=step.profile,
+        doublet=_doublet(frames, step) if step.alpha2 else None,
+        shape=step.shape,
+        masked=step.masked,
     )
+    # what angles mean: spacings are made of the centres
+    facts = {name: frames.attrs[name] for name in WAVELENGTHS if name in frames.attrs}
+    return tracks.assign_attrs(facts)
+
+
+def _doublet(frames: xr.Dataset, step: Peaks) -> Doublet:
+    lacking = [name for name in WAVELENGTHS if name not in frames.attrs]
+    if lacking:
+        raise RecipeError(
+            f"observe {step.name!r}: alpha2 needs {lacking} in the files' own attributes; the "
+            "files state no K alpha doublet"
+        )
+    alpha1, alpha2, share = (float(frames.attrs[name]) for name in WAVELENGTHS)
+    return Doublet(ratio=alpha2 / alpha1, intensity=share)
 
 
 def _impedance(frames: xr.Dataset, name: str) -> xr.DataArray:

@@ -13,7 +13,7 @@ from operando.errors import RecipeError
 from operando.model import positions, signal_of
 from operando.reading.files import expand
 from operando.reading.registry import choose, load
-from operando.recipe import Fractions, Standard
+from operando.recipe import Fractions, StandardSpectrum
 
 
 def normalised_signal(
@@ -57,7 +57,9 @@ def differences_of(
     return found
 
 
-def _spectrum(frames: xr.Dataset, step: Fractions, standard: Standard, root: Path) -> xr.DataArray:
+def _spectrum(
+    frames: xr.Dataset, step: Fractions, standard: StandardSpectrum, root: Path
+) -> xr.DataArray:
     if standard.path is not None:
         rows = _from_file(standard, root)
     else:
@@ -69,7 +71,7 @@ def _spectrum(frames: xr.Dataset, step: Fractions, standard: Standard, root: Pat
     return mean
 
 
-def _from_file(standard: Standard, root: Path) -> xr.DataArray:
+def _from_file(standard: StandardSpectrum, root: Path) -> xr.DataArray:
     """Return all spectra of a file; their times do not matter and are not looked at."""
     format, files = choose(
         expand(str(standard.path), root=root), format=standard.format, technique="xas"
@@ -85,7 +87,7 @@ def _from_file(standard: Standard, root: Path) -> xr.DataArray:
     return spectra.assign_coords(time=np.arange(spectra.sizes["time"]))
 
 
-def _from_frames(frames: xr.Dataset, standard: Standard, signal: str) -> xr.DataArray:
+def _from_frames(frames: xr.Dataset, standard: StandardSpectrum, signal: str) -> xr.DataArray:
     where = f"standard {standard.name!r}"
     if signal not in frames:
         raise RecipeError(f"{where}: no {signal!r} in {list(frames.data_vars)}")

@@ -22,6 +22,7 @@ from operando.simulate import eclab_voltammetry, wdf
 from operando.simulate.noise import Array, normal, stream
 from operando.simulate.raman_layers import (
     ANION,
+    BRIGHTNESS,
     PRODUCT,
     SHIFT,
     Moment,
@@ -218,7 +219,7 @@ def _frame(
             {
                 "centre": round(band.centre, 4),
                 "fwhm": band.width,
-                "area": round(0.5 * np.pi * band.width * band.height, 3),
+                "area": round(BRIGHTNESS * 0.5 * np.pi * band.width * band.height, 3),
             }
             for band in bands(name, moment)
         ],
@@ -276,4 +277,49 @@ path = "raman/*.wdf"
 position = "_(PE|SSE|NE)"
 clock_offset_s = -95.0  # the clock of the Raman computer is ahead
 clock_sigma_s = 1.0
+
+  [[measurement.correct]]
+  kind = "cosmic_rays"
+
+  [[measurement.correct]]
+  kind = "shift"  # the spectrometer drifts; the electrolyte's band does not
+  window = [975.0, 1045.0]
+  position = "SSE"
+
+  [[measurement.observe]]
+  kind = "peaks"
+  name = "bands"
+  profile = "lorentzian"
+  windows = [
+    { name = "oxide_low", low = 440.0, high = 540.0, lines = [482.0] },
+    { name = "oxide", low = 540.0, high = 660.0, lines = [590.0] },
+    { name = "anion", low = 890.0, high = 950.0, lines = [920.0] },
+    { name = "electrolyte", low = 975.0, high = 1045.0, lines = [1012.0] },
+    { name = "carbonate", low = 1050.0, high = 1110.0, lines = [1080.0] },
+  ]
+
+  [[measurement.observe]]
+  kind = "peaks"  # followed since it was found; its birth is looked for without it
+  name = "found"
+  profile = "lorentzian"
+  windows = [{ name = "pe", low = 560.0, high = 760.0, lines = [590.0, 704.0] }]
+
+  [[measurement.observe]]
+  kind = "band_quality"
+  name = "quality"
+  tracks = "bands"
+  reference = ["electrolyte"]
+  position = "SSE"
+
+  [[measurement.detect]]
+  kind = "new_peaks"
+  tracks = "bands"
+  reference = 6  # the rest before the first sweep
+
+  [[measurement.detect]]
+  kind = "departure"
+  observable = "found.area.pe_2"
+  reference = 6
+  control = "SSE"
+  reversible = "none"
 """

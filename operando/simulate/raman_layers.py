@@ -16,6 +16,8 @@ ANION = Band(centre=920.0, width=6.0, height=420.0)
 PRODUCT = Band(centre=704.0, width=22.0, height=170.0)
 """What the reduced electrolyte leaves in the positive electrode; it never goes away."""
 REDOX_V, WIDTH_V, HYSTERESIS_V = 3.10, 0.11, 0.05
+BRIGHTNESS = 4.0
+"""Counts here over those of `operando.simulate.raman`."""
 RAY_SHARE = 0.35
 RAY_SIGMAS = (9.0, 80.0)
 
@@ -58,7 +60,7 @@ def expected(name: str, moment: Moment) -> Array:
     spectrum: Array = 500.0 + 350.0 * np.exp(-0.5 * ((at - 650.0) / 420.0) ** 2)
     for band in bands(name, moment):
         spectrum = spectrum + band.height / (1.0 + (2.0 * (at - band.centre) / band.width) ** 2)
-    return moment.focus * spectrum
+    return BRIGHTNESS * moment.focus * spectrum
 
 
 def spectrum(

@@ -11,12 +11,11 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import curve_fit
-from scipy.special import voigt_profile
 
 from operando.errors import RequestError
-from operando.observables.line_tracks import ASSESSMENT
-from operando.observables.peaks import Window, track_peaks
-from operando.observables.pseudo_voigt import model, profile
+from operando.model import flag_names
+from operando.observables import Window, track_peaks
+from operando.observables.lines.flags import ASSESSMENT, CAUTIONS
 
 Array = npt.NDArray[np.float64]
 
@@ -46,6 +45,10 @@ def series(values: npt.NDArray[Any], grid: npt.NDArray[Any] = GRID) -> xr.DataAr
     )
 
 
+def names(assessment: xr.DataArray) -> set[str]:
+    return set(flag_names(int(assessment), ASSESSMENT))
+
+
 def truth(count: int) -> dict[str, tuple[Array, Array, Array, float]]:
     t = np.linspace(0, 1, count)
     one = np.ones(count)
@@ -68,37 +71,10 @@ def noisy(count: int, seed: int = 0) -> xr.DataArray:
     return series(np.random.default_rng(seed).poisson(expected(count)).astype(float))
 
 
-def test_profile_has_unit_area_and_the_width_it_says() -> None:
-    x = np.linspace(-400, 400, 800001)
-    for eta in (0.0, 0.3, 1.0):
-        y = profile(x, centre=np.array(0.0), fwhm=np.array(0.7), eta=np.array(eta))
-        tails = eta * (1 - 2 / np.pi * np.arctan(2 * 400 / 0.7))
-        assert np.trapezoid(y, x) == pytest.approx(1 - tails, abs=1e-9)
-        half = profile(
-            np.array([0.35]), centre=np.array(0.0), fwhm=np.array(0.7), eta=np.array(eta)
-        )
-        assert half[0] == pytest.approx(y.max() / 2, rel=1e-12)
-    assert y[400000] == pytest.approx(voigt_profile(0.0, 0.0, 0.35), rel=1e-12)
-
-
-def test_derivatives_are_those_of_the_model() -> None:
-    theta = np.array([[30.0, 20.0, 10.5, 10.7, 0.08, 0.1, 0.4, 0.7, 100.0, -3.0]])
-    x = GRID[200:310]
-    _, derivatives = model(x, theta)
-    for parameter in range(theta.shape[1]):
-        step = 1e-6 * max(abs(theta[0, parameter]), 1e-2)
-        up, down = theta.copy(), theta.copy()
-        up[0, parameter] += step
-        down[0, parameter] -= step
-        slope = (model(x, up)[0] - model(x, down)[0]) / (2 * step)
-        scale = np.abs(slope).max()
-        np.testing.assert_allclose(derivatives[0, parameter], slope[0], atol=1e-5 * scale)
-
-
 def test_pulls_of_poisson_counts() -> None:
     count = 400
     found = track_peaks(noisy(count), windows=[MOVING, PAIR])
-    assert (found["assessment"] == ASSESSMENT["success"]).all()
+    assert not (found["assessment"].values & ~CAUTIONS).any()
     for name, (area, centre, fwhm, eta) in truth(count).items():
         one = found.sel(line=name)
         for number, true in (("area", area), ("centre", centre), ("fwhm", fwhm)):
@@ -173,7 +149,7 @@ def test_any_chunking_gives_the_same(sizes: list[int]) -> None:
     whole = track_peaks(data, windows=[MOVING, PAIR])
     lazy = track_peaks(data.chunk(time=tuple(sizes), two_theta=133), windows=[MOVING, PAIR])
     assert lazy["area"].chunks is not None
-    xr.testing.assert_allclose(lazy.compute(), whole, rtol=1e-10)
+    xr.testing.assert_identical(lazy.compute(), whole)
 
 
 @settings(max_examples=8, deadline=None)
@@ -210,7 +186,7 @@ def test_absent_line_is_weak_with_a_signed_calibrated_area() -> None:
     rng = np.random.default_rng(6)
     empty = series(rng.poisson(np.full((300, GRID.size), 80.0)).astype(float))
     found = track_peaks(empty, windows=[Window("absent", 9.0, 10.0, (9.5,))]).sel(line="absent")
-    weak = found["assessment"].values == ASSESSMENT["weak"]
+    weak = found["assessment"].values == ASSESSMENT["weak"] | ASSESSMENT["shape_frozen"]
     assert weak.mean() > 0.98
     assert np.isnan(found["centre"].values[weak]).all()
     assert np.isnan(found["fwhm_sigma"].values[weak]).all()
@@ -229,8 +205,8 @@ def test_line_that_fades_keeps_its_area_honest() -> None:
     pull = ((found["area"] - area[:, 0]) / found["area_sigma"]).values
     assert 0.9 < pull.std() < 1.12
     assert abs(pull.mean()) < 0.3
-    assert found["assessment"].values[0] == ASSESSMENT["success"]
-    assert found["assessment"].values[-1] == ASSESSMENT["weak"]
+    assert names(found["assessment"][0]) == set()
+    assert names(found["assessment"][-1]) == {"weak", "shape_frozen"}
 
 
 def test_bad_measurements_become_nan_with_a_reason() -> None:
@@ -241,16 +217,16 @@ def test_bad_measurements_become_nan_with_a_reason() -> None:
     numbers = [name for name in found.data_vars if name != "assessment"]
     assert (found["assessment"][3] == ASSESSMENT["no_data"]).all()
     assert all(np.isnan(found[name][3]).all() for name in numbers)
-    assert (found["assessment"][4] == ASSESSMENT["success"]).all()
+    assert (found["assessment"][4:] == 0).all()
     assert np.isfinite(found["centre"][4]).all()
     spike = series(np.full((6, GRID.size), 50.0))
     spike[:, 150] = 5000.0
     narrow = track_peaks(spike, windows=[Window("spike", 9.0, 10.0, (9.5,))])
-    assert (narrow["assessment"] == ASSESSMENT["at_bound"]).all()
+    assert all("at_bound" in names(one) for one in narrow["assessment"][:, 0])
     doublet = 50.0 + line(GRID, 900.0, 9.4, 0.07, 0.3) + line(GRID, 450.0, 9.5, 0.07, 0.3)
     both = series(np.tile(doublet, (6, 1)))
     wrong = track_peaks(both, windows=[Window("doublet", 8.8, 10.1, (9.4,))])
-    assert (wrong["assessment"] == ASSESSMENT["poor_fit"]).all()
+    assert all({"poor_fit", "misfit"} <= names(one) for one in wrong["assessment"][:, 0])
 
 
 def test_line_is_found_again_however_far_it_moved_in_its_window() -> None:

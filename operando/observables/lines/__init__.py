@@ -1,0 +1,1 @@
+"""Lines of patterns and spectra: fitted in windows, followed through a series, identified."""
