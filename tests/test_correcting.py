@@ -186,7 +186,7 @@ def test_spectra_are_exported_with_the_state_of_the_cell(
         main, ["export", str(recipe), "-o", str(out), "--measurement", "xas"]
     )
     assert result.exit_code == 0, result.output
-    assert "80 spectra" in result.output
+    assert "80 frames" in result.output
     back = operando.read(out)
     assert back.sizes["time"] == 80
     assert back["energy"].values[0] > 17850 + 2.9  # corrected: the limit is cut off
