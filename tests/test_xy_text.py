@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -253,3 +256,74 @@ def test_written_numbers_come_back_exactly(
     pattern = READER.read(_write(tmp_path_factory.mktemp("xy"), text))
     np.testing.assert_array_equal(pattern["intensity"][0], [counts for counts, _ in rows])
     np.testing.assert_array_equal(pattern["intensity_sigma"][0], [sigma for _, sigma in rows])
+
+
+def test_a_packed_pattern(tmp_path: Path) -> None:
+    body = b"# a\n5.5 10 1\n6.5 20 2\n7.5 30 3\n"
+    for name, packed in (("p.xye.bz2", bz2.compress(body)), ("p.xye.gz", gzip.compress(body))):
+        file = _write(tmp_path, packed, name)
+        assert _sniffed(file)
+        np.testing.assert_array_equal(READER.read(file)["intensity"], [[10.0, 20.0, 30.0]])
+        with pytest.raises(FormatError):
+            READER.read(_write(tmp_path, packed[:12], name))
+    assert not _sniffed(_write(tmp_path, bz2.compress(body), "p.ras.bz2"))
+
+
+def test_a_packed_file_that_grows_without_bound_is_refused(tmp_path: Path) -> None:
+    bomb = _write(tmp_path, bz2.compress(b"0 0 0\n" * 5_000_000), "bomb.xye.bz2")
+    with pytest.raises(FormatError, match="refused"):
+        READER.read(bomb)
+
+
+@pytest.mark.parametrize(
+    ("label", "what"),
+    [
+        ("# d (A)  I", "d-spacing"),
+        ("# d-spacing, I", "d-spacing"),
+        ("# TOF  counts", "time of flight"),
+        ("# time of flight (us)  I", "time of flight"),
+        ("# Energy(keV)  counts", "energy-dispersive"),
+        ("# channel  counts", "energy-dispersive"),
+    ],
+)
+def test_axes_that_are_neither_two_theta_nor_q_are_refused(
+    tmp_path: Path, label: str, what: str
+) -> None:
+    file = _write(tmp_path, f"{label}\n1 5\n2 6\n", "p.xy")
+    with pytest.raises(FormatError, match=what):
+        READER.read(file)
+    assert READER.read(file, axis="q").sizes["q"] == 2
+
+
+@pytest.mark.parametrize("header", ["# Energy: 17.9 keV", "# radius = 200 mm", "# 2theta [deg] I"])
+def test_facts_above_the_columns_are_no_labels(tmp_path: Path, header: str) -> None:
+    assert READER.read(_write(tmp_path, f"{header}\n1 5\n2 6\n")).sizes["two_theta"] == 2
+
+
+@pytest.mark.shared_data
+def test_two_integrations_of_cerium_dioxide_agree_in_their_lines(shared_data: Path) -> None:
+    """One is over 2 theta of an unknown wavelength, one over q: the first line gives the other.
+
+    CeO2 is cubic, so q of a line is that of 1 1 1 times sqrt((h2 + k2 + l2) / 3).
+    """
+    folder = shared_data / "formats" / "xrd" / "ceo2"
+    angles = READER.read(File(folder / "CeO2_635um_accum_0.xy"))
+    momenta = READER.read(File(folder / "CeO2_mean_q.chi"))
+    q111 = _line(momenta["intensity"][0].sel(q=slice(1.9, 2.1)))
+    assert q111 == pytest.approx(2 * np.pi * np.sqrt(3) / 5.411, rel=2e-3)
+    two111 = _line(angles["intensity"][0].sel(two_theta=slice(12.7, 13.4)))
+    wavelength = 4 * np.pi * np.sin(np.radians(two111 / 2)) / q111
+    assert wavelength == pytest.approx(0.7107, rel=3e-3)  # Mo K alpha
+    for squares in (8, 11):
+        expected = q111 * np.sqrt(squares / 3)
+        q = _line(momenta["intensity"][0].sel(q=slice(0.98 * expected, 1.02 * expected)))
+        two_theta = 2 * np.degrees(np.arcsin(wavelength * q / 4 / np.pi))
+        near = angles["intensity"][0].sel(two_theta=slice(two_theta - 0.4, two_theta + 0.4))
+        assert _line(near) == pytest.approx(two_theta, abs=0.03)
+
+
+def _line(near: xr.DataArray) -> float:
+    """Return the centroid of what rises above half of a line."""
+    above = (near - near.min()).values
+    weight = np.clip(above - above.max() / 2, 0, None)
+    return float(np.average(near[near.dims[0]].values, weights=weight))

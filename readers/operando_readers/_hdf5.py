@@ -2,19 +2,24 @@
 
 Links to other files, virtual and externally stored data sets are refused, links that lead to links
 are followed a few steps only, and what claims to unpack further than `LARGEST_RATIO` is not read.
+Where a format is made of several files, `Group.link` tells of a link into the same folder, and the
+caller opens that file. Stacks of frames are read by their rows: `Group.stack`, `Group.slab`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from operando_readers._hdf5_chunks import load_filters, rows_written
 from operando_readers._hdf5_heaps import SIGNATURE as SIGNATURE
 from operando_readers._hdf5_heaps import check_heaps, claimed_length
 from operando_readers._reader import (
@@ -39,10 +44,26 @@ DEEPEST = 6
 LONGEST_TEXT = 1 << 20
 WIDEST_NUMBER = 16
 LONGEST_REASON = 100
+LARGEST_FRAME = 1 << 30
+"""Bytes of one frame, or of one chunk, of a stack: four times those of the largest detector."""
 
 
 class ElsewhereError(FormatError):
     """What is asked for lies in another file."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A data set whose first axis counts frames."""
+
+    path: str
+    shape: tuple[int, ...]
+    """Of which only the frames that were written are counted."""
+    promised: int
+    """Frames the data set was made for."""
+    dtype: np.dtype[Any]
+    chunk: int
+    """Frames that are unpacked together."""
 
 
 class Group:
@@ -111,7 +132,72 @@ class Group:
             if found.dtype.kind not in "iufb" or found.dtype.itemsize > WIDEST_NUMBER:
                 raise FormatError(f"{where}: holds {found.dtype}; expected numbers")
             self._check_size(found, where)
+            load_filters(found, 0, found.shape[0] if found.shape else 0)
             return np.asarray(found[()])
+
+    def stack(self, path: str) -> Stack | None:
+        """Return what a data set of frames holds, without reading it; None where there is none.
+
+        Raises
+        ------
+        FormatError
+            It lies in another file, holds no numbers, has no frames, or frames beyond all bounds.
+        """
+        found = self._dataset(path)
+        if found is None:
+            return None
+        where = f"{self.path.rstrip('/')}/{path}"
+        with _checked(where):
+            if found.dtype.kind not in "iuf" or found.dtype.itemsize > WIDEST_NUMBER:
+                raise FormatError(f"{where}: holds {found.dtype}; expected numbers")
+            shape = tuple(found.shape or ())
+            chunk = tuple(found.chunks or (1, *shape[1:]))
+            sizes = [int(np.prod(each, dtype=object)) for each in (shape[1:], chunk)]
+            if len(shape) < 2 or max(sizes) * found.dtype.itemsize > LARGEST_FRAME:
+                raise FormatError(f"{where}: shape {shape} in chunks {chunk}; no stack of frames")
+            written = min(rows_written(found, self._size), shape[0])
+        native = found.dtype.newbyteorder("=")
+        return Stack(where, (written, *shape[1:]), shape[0], native, min(chunk[0], max(written, 1)))
+
+    def slab(self, path: str, start: int, stop: int) -> npt.NDArray[Any]:
+        """Return some frames of a data set that `stack` has looked at, in the order of the machine.
+
+        Raises
+        ------
+        FormatError
+            It is not there any more, or damaged.
+        """
+        found = self._dataset(path)
+        where = f"{self.path.rstrip('/')}/{path}"
+        if found is None:
+            raise FormatError(f"{where}: is no data set any more")
+        with _checked(where):
+            load_filters(found, start, stop)
+            frames = np.asarray(found[start:stop])
+            return frames.astype(frames.dtype.newbyteorder("="), copy=False)
+
+    def link(self, name: str) -> tuple[str, str] | None:
+        """Return file and path of a link into another file of the folder, None where it is none.
+
+        Raises
+        ------
+        ElsewhereError
+            It leaves the folder.
+        """
+        import h5py
+
+        with _checked(f"{self.path.rstrip('/')}/{name}"):
+            link = self._group.get(name, getlink=True)
+        if not isinstance(link, h5py.ExternalLink):
+            return None
+        other = str(link.filename).removeprefix("./")
+        if not isinstance(link.path, str):
+            raise FormatError(f"{self.path.rstrip('/')}/{name}: leads to a name that is no text")
+        if not other or other in (".", "..") or re.search(r"[/\\:\0]", other):
+            raise ElsewhereError(
+                f"{self.path.rstrip('/')}/{name}: leads out of the folder, to {other!r}; refused"
+            )
+        return other, link.path
 
     def text(self, path: str) -> str | None:
         """Return a data set that is one string, None where there is none."""
@@ -143,11 +229,18 @@ class Group:
 
         Numbers, a text, or a list of texts.
         """
+        import h5py
+
         found = self._find(path) if path else self._group
         if found is None:
             return None
         with _checked(f"{self.path.rstrip('/')}/{path}@{name}"):
-            if name not in found.attrs or np.prod(found.attrs.get_id(name).shape) > MOST_FACTS:
+            if name not in found.attrs:
+                return None
+            about = found.attrs.get_id(name)
+            # Rows of rows and what else h5py makes objects of: a damaged one ends the process.
+            known = about.dtype.kind in "iufbS" or h5py.check_string_dtype(about.dtype) is not None
+            if not known or np.prod(about.shape) > MOST_FACTS:
                 return None
             return _plain(found.attrs[name])
 
@@ -243,8 +336,13 @@ class Group:
 
 
 @contextlib.contextmanager
-def opened(file: File) -> Iterator[Group]:
+def opened(file: File, *, again: bool = False) -> Iterator[Group]:
     """Open a file for reading and give its root.
+
+    Parameters
+    ----------
+    again
+        The file was opened and looked through before: only its numbers are read now.
 
     Raises
     ------
@@ -255,7 +353,8 @@ def opened(file: File) -> Iterator[Group]:
 
     with file.on_disk() as path, contextlib.ExitStack() as stack:
         with _checked("file"):
-            check_heaps(path)
+            if not again:
+                check_heaps(path)
             # Without a lock: a beamline may still be writing.
             opened = stack.enter_context(h5py.File(path, "r", locking=False))
         yield Group(opened, "/", path.stat().st_size, itertools.count())
@@ -269,8 +368,15 @@ def _checked(where: str) -> Iterator[None]:
     except FormatError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:LONGEST_REASON]
-        raise FormatError(f"{where}: not HDF5 or damaged ({reason})") from error
+        raise FormatError(f"{where}: not HDF5 or damaged ({_said(error)})") from error
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says: of names that are no text not even that can be had."""
+    try:
+        return " ".join(str(error).split())[:LONGEST_REASON]
+    except Exception:
+        return type(error).__name__
 
 
 def _steps(path: str) -> list[str]:

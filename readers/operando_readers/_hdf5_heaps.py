@@ -73,20 +73,28 @@ def claimed_length(dataset: h5py.Dataset) -> int:
 def _heaps(held: mmap.mmap) -> Iterator[int]:
     at = held.find(COLLECTION)
     while at >= 0:
-        yield at
+        # Three bytes that are reserved, and zero; of numbers of an image they are not.
+        if held[at + len(COLLECTION) : at + 8].count(0) > 1:
+            yield at
         at = held.find(COLLECTION, at + 1)
 
 
 def _checked_end(held: mmap.mmap, start: int) -> int:
-    """Walk one collection as the library does, and return where it ends."""
+    """Walk one collection as the library does, and return where it ends.
+
+    Its objects fill it to the end: one that reaches beyond is copied from beyond by the library.
+    """
     at = start + HEADER
-    end = min(start + int.from_bytes(held[start + 8 : at], "little"), len(held))
-    while at + HEADER <= end:
+    end = start + int.from_bytes(held[start + 8 : at], "little")
+    while at + HEADER <= min(end, len(held)):
         number, size = OBJECT.unpack_from(held, at)
-        step = size if number == 0 else HEADER + (size + 7) // 8 * 8
-        if step % WRAP == 0:
+        # Of 64 bits, as in the library: a size near 2**64 is a step of a few bytes there.
+        step = (size if number == 0 else HEADER + (size + 7) // 8 * 8) % WRAP
+        if step == 0:
             raise FormatError(f"file: the heap of strings at byte {start} is damaged")
         at += step
+    if not at <= end <= len(held):
+        raise FormatError(f"file: the heap of strings at byte {start} is cut or damaged")
     return end
 
 

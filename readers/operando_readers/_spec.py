@@ -3,8 +3,9 @@
 SPEC (certif.com, user manual, "Standard Data File Format") and what writes like it: Sardana, SNBL,
 APS 12-BM. Lines that begin with ``#`` say what they are by their next letter. ``#F #E #D`` open a
 file, and open it again when a session goes on in an old file: the seconds of ``Epoch`` count from
-the last ``#E`` above them. A scan is ``#S number command``, its header, ``#L`` with names that two
-blanks part, rows; then remarks ``#C``. ``@A`` lines are spectra of an MCA, and may go on over many.
+the last ``#E`` above them (those of Bluesky from the start of their scan). A scan is ``#S number
+command``, its header, ``#L`` with names that two blanks part, rows; then remarks ``#C``. ``@A``
+lines are spectra of an MCA, and may go on over many.
 
 silx reads these files too and is not used. Of 900 real files in which one byte of a number was made
 a letter, its 2.2 returned 679 with another number and 151 with another number of rows, and refused
@@ -26,6 +27,7 @@ NUMBERED = re.compile(r"(\d{1,4})_(.+?)(?=\s+\d{1,4}_|\s*$)")
 STARTED = re.compile(r"#C\s+Acquisition started at\s+(\S.*)")
 ENDED = re.compile(r"#C\s+Acquisition ended(?: at)?\s+(\S.*)")
 ABORTED = re.compile(r"#C\b.*\baborted\b", re.IGNORECASE)
+BLUESKY = re.compile(r"#MD\s|#C\b.*\bplan_type = ")
 REGION = re.compile(r"#C exafs_region\s+\S+\s+\S+\s+(\d{1,6})\s")
 NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 INTERVALS = re.compile(rf"\S*scan\S*\s+\S+\s+{NUMBER}\s+{NUMBER}\s+(\d{{1,7}})(?:\s|$)")
@@ -93,6 +95,11 @@ class Block:
     def is_aborted(self) -> bool:
         """Whether a remark says so."""
         return any(ABORTED.match(line) for line in self.remarks)
+
+    @property
+    def is_of_bluesky(self) -> bool:
+        """Whether Bluesky wrote it, whose ``Epoch`` counts from the start of each scan."""
+        return any(BLUESKY.match(line) for line in self.header)
 
     @property
     def labels(self) -> str:

@@ -57,6 +57,9 @@ def interval(block: Block, columns: Mapping[str, Array], dwell: Array | None) ->
     FormatError
         Stamps of points that run backwards, or that contradict the date of the scan.
     """
+    if block.is_of_bluesky and (name := first_of(columns, "epoch_float", "epoch")) is not None:
+        passed = _ascending(columns[name], f"scan {block.number}, {name}")
+        return Interval(_stamp(block.date), "", float(passed[-1]), False)
     preset = block.dwell or 0.0
     first, last = (preset, preset) if dwell is None else (float(dwell[0]), float(dwell[-1]))
     if (name := first_of(columns, "epoch")) is not None:

@@ -79,6 +79,11 @@ SUM_OF = {"flatot": "fla"}
 """Columns that are the sum of the elements of a detector."""
 CLAESS = {b"energyc", b"a_i0_1", b"a_i1_1", b"a_i0i1_timer", b"timestamp"}
 """Columns of single scans that their own reader reads."""
+DIFFRACTION = re.compile(
+    rb"^#L\s+(?:2[-_ ]?theta|two[-_ ]?theta|tth)\s", re.MULTILINE | re.IGNORECASE
+)
+OVER_ENERGY = re.compile(rb"^#S\s+\d+\s.*energy", re.MULTILINE | re.IGNORECASE)
+"""A file with scans over two theta and none over energy has its energy in a column that stands."""
 LARGEST_KEV = 300.0
 
 
@@ -360,6 +365,8 @@ def sniff(head: bytes, name: str) -> bool:
         return False
     labels = re.findall(rb"^#(?:L|C 1_)(.*)$", head, re.MULTILINE)
     if labels and set(labels[0].split()) >= CLAESS:
+        return False
+    if DIFFRACTION.search(head) and not OVER_ENERGY.search(head):
         return False
     return any(re.search(rb"energy", line, re.IGNORECASE) for line in labels)
 

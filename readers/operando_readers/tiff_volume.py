@@ -31,9 +31,9 @@ import xarray as xr
 from dask.delayed import delayed
 
 from operando_readers._reader import File, FormatError, Reader, clock, natural_key
+from operando_readers._tiff import SIGNATURES, decoded, is_of_detector, opened
 
 SUFFIXES = (".tif", ".tiff")
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SLAB_BYTES = 64 << 20
 """Planes are read in slabs of about this size."""
 
@@ -97,67 +97,10 @@ def read(file: File, *, voxel_um: float | Voxel | None = None) -> xr.Dataset:
     )
 
 
-def _opened(source: Path | BytesIO, *, where: str) -> tifffile.TiffFile:
-    """Open a TIFF that is whole: every page, every byte of them, and one kind of image."""
-    try:
-        tiff = tifffile.TiffFile(source)
-        try:
-            _check_whole(tiff, where=where)
-        except BaseException:
-            tiff.close()
-            raise
-    except (FormatError, OSError):
-        raise
-    except Exception as error:  # the parser meets damage with whatever it was doing
-        raise FormatError(f"{where}: damaged or not a TIFF ({error})") from error
-    return tiff
-
-
-def _check_whole(tiff: tifffile.TiffFile, *, where: str) -> None:
-    size = tiff.filehandle.size
-    at = tiff.pages.next_page_offset
-    if at is not None:
-        tiff.filehandle.seek(at)
-        tail = tiff.filehandle.read(tiff.tiff.offsetsize)
-        if len(tail) < tiff.tiff.offsetsize or any(tail):
-            raise FormatError(f"{where}: cut off after page {len(tiff.pages)}; its list goes on")
-    if len(tiff.series) != 1:
-        sizes = [series.shape for series in tiff.series]
-        raise FormatError(f"{where}: images of different sizes {sizes}; expected one volume")
-    [series] = tiff.series
-    if series.keyframe.samplesperpixel != 1:
-        raise FormatError(f"{where}: {series.keyframe.samplesperpixel} colours; expected grey")
-    if series.dataoffset is not None:
-        pages = [series.dataoffset + series.nbytes]
-    else:
-        # Placeholders of pages that were never written are None.
-        pages = [_end_of(page, number, where) for number, page in enumerate(series.pages)]
-    if cut := [number for number, end in enumerate(pages) if end > size]:
-        raise FormatError(
-            f"{where}: page {cut[0] + 1} ends at byte {pages[cut[0]]} of {size}; the file is cut"
-        )
-    _check_codec(series.keyframe, where=where)
-
-
-def _end_of(page: Any, number: int, where: str) -> int:
-    if page is None:
-        raise FormatError(f"{where}: page {number + 1} is missing")
-    ends = np.add(page.dataoffsets, page.databytecounts)
-    return int(np.max(ends, initial=0))
-
-
-def _check_codec(page: Any, *, where: str) -> None:
-    """Decode nothing, but ask the decoder whether it could."""
-    try:
-        page.decode(None, 0)
-    except (ValueError, NotImplementedError) as error:
-        raise FormatError(f"{where}: {error}; save it uncompressed or deflated") from error
-
-
 def _pages(file: File) -> Parts:
     """Return one multi-page file as a lazy volume, and what its tags say."""
     source = file.path if file.member is None else BytesIO(file.read_bytes())
-    with _opened(source, where=file.name) as tiff:
+    with opened(source, where=file.name) as tiff:
         [series] = tiff.series
         shape = tuple(size for size in series.shape if size != 1)
         if len(shape) != 3:
@@ -183,7 +126,7 @@ def _folder(folder: Path) -> Parts:
     _check_numbers(paths, folder=folder)
     kinds = []
     for path in paths:
-        with _opened(path, where=path.name) as tiff:
+        with opened(path, where=path.name) as tiff:
             kinds.append((tiff.series[0].shape, tiff.series[0].dtype.newbyteorder("=")))
             if kinds[-1] != kinds[0] or len(kinds[0][0]) != 2:
                 raise FormatError(f"{path.name}: {kinds[-1]}; expected a slice like {kinds[0]}")
@@ -255,24 +198,13 @@ def _mapped(
 
 
 def _decoded(path: Path, start: int, stop: int) -> npt.NDArray[Any]:
-    return _safely(path, key=range(start, stop), planes=stop - start)
+    return decoded(path, key=range(start, stop), planes=stop - start, where=path.name)
 
 
 def _stacked(paths: list[Path], start: int, stop: int) -> npt.NDArray[Any]:
-    return np.concatenate([_safely(path, key=0, planes=1) for path in paths[start:stop]])
-
-
-def _safely(path: Path, *, key: int | range, planes: int) -> npt.NDArray[Any]:
-    """Decode pages; damage inside a page shows only now."""
-    try:
-        # One decoding thread: the parallelism belongs to whoever computes the slabs.
-        pages = tifffile.imread(path, key=key, maxworkers=1)
-    except OSError:
-        raise
-    except Exception as error:
-        raise FormatError(f"{path.name}: damaged page among {key} ({error})") from error
-    native = pages.astype(pages.dtype.newbyteorder("="), copy=False)
-    return np.asarray(native.reshape(planes, *pages.shape[-2:]))
+    return np.concatenate(
+        [decoded(path, key=0, planes=1, where=path.name) for path in paths[start:stop]]
+    )
 
 
 def _metadata(tiff: tifffile.TiffFile) -> dict[str, str]:
@@ -384,8 +316,9 @@ def _is_single(path: Path) -> bool:
 
 
 def sniff(head: bytes, name: str) -> bool:
-    """Whether it is a TIFF or BigTIFF by its first bytes and its suffix."""
-    return head.startswith(SIGNATURES) and name.lower().endswith(SUFFIXES)
+    """Whether it is a TIFF or BigTIFF by its first bytes and its suffix, of no X-ray detector."""
+    tiff = head.startswith(SIGNATURES) and name.lower().endswith(SUFFIXES)
+    return tiff and not is_of_detector(head)
 
 
 READER = Reader(

@@ -3,7 +3,8 @@
 File structure: free text or lines marked ``#``, ``!``, ``;``, ``*``, ``/`` or ``'``, then rows of
 position, intensity and, in a third column, the standard deviation of the intensity. Columns are
 separated by white space, comma or semicolon; the decimal mark is a point, or a comma where commas
-do not separate. What headers tell, and in which dialect:
+do not separate. A file may be packed (``.xye.bz2``, ``.xye.gz``). What headers tell, and in which
+dialect:
 
 * ALBA MSPD (mythproc): date and dwell (``# Date = 2025-09-23_17:48:41 Dt = 4.8000``, local, start
   of the exposure), ``# Wave =`` in angstrom, ``<imon> =`` the monitor, ``IsPos = [...]`` one entry
@@ -14,7 +15,7 @@ do not separate. What headers tell, and in which dialect:
   it is taken for the start of the exposure. Its offset, if it has one, is the zone.
 
 A position is 2 theta in degrees unless a label or the option `axis` says q. A q without a unit is
-in 1/angstrom, as diffpy writes it.
+in 1/angstrom, as diffpy writes it. Other axes (d-spacing, time of flight, energy) are refused.
 
 Most such files have no time at all: then the clock has no start, and a log must give it.
 """
@@ -28,18 +29,25 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from operando_readers._diffraction import check_fit
+from operando_readers._gzip import is_packed, unpacked
 from operando_readers._numbers import ends_mid_line, rows
 from operando_readers._reader import File, FormatError, Reader, clock
+from operando_readers._text import text_of
 
 Array = npt.NDArray[np.float64]
 Axis = Literal["two_theta", "q"]
 
 SUFFIXES = (".xye", ".xy", ".dat", ".chi")
+PACKED = tuple(f"{suffix}{packer}" for suffix in SUFFIXES for packer in (".bz2", ".gz"))
 MARKS = ("#", "!", ";", "*", "/", "'")
-FOREIGN = re.compile(r"^\s*(#\s*XDI/|#[SFL] |BANK |_FILEVERSION)|extranormal", re.MULTILINE)
-"""Headers of other column formats: XDI, SPEC, GSAS, UXD, ROCK."""
+FOREIGN = re.compile(r"^\s*(#\s*XDI/|#[SFL] |BANK |_FILEVERSION|XYDATA)|extranormal", re.MULTILINE)
+"""Headers of other column formats: XDI, SPEC, GSAS, UXD, FullProf, ROCK."""
 FOREIGN_LABEL = re.compile(r"energy|\beV\b|raman|wavenumber", re.IGNORECASE)
 """Labels of axes that are not those of a diffraction pattern."""
+
+FACT = re.compile(r"[:=]\s*[-+.\d]")
+"""Tells a line such as ``Energy: 17.9 keV`` from the names of columns."""
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*|,\d+)?|\.\d+)(?:[eE][+-]?\d+)?|nan|[+-]?inf"
 _POINT = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|nan|[+-]?inf"
@@ -82,9 +90,11 @@ def read(file: File, *, axis: Axis | None = None) -> xr.Dataset:
     ------
     FormatError
         Not rows of two or three numbers, or a first column that does not ascend or descend
-        throughout, or lies outside -180 to 180 degree as 2 theta; names the line or value.
+        throughout, lies outside -180 to 180 degree as 2 theta, or is called d, time of flight or
+        energy; names the line or value. Damaged bzip2 or gzip.
     """
-    text = file.read_text()
+    raw, cut = unpacked(file.read_bytes())
+    text = text_of(raw)
     lines = text.splitlines()
     at, delimiter = _first_row(lines)
     header = "\n".join(line.strip() for line in lines[:at])
@@ -95,7 +105,7 @@ def read(file: File, *, axis: Axis | None = None) -> xr.Dataset:
     dataset.attrs = {"technique": "xrd", **_facts(header), "original_metadata": {"header": header}}
     if (exposure := _exposure(header)) is not None:
         dataset = dataset.assign_coords(exposure=("time", [exposure], {"units": "s"}))
-    if truncated or (truncated := _missing_rows(lines[:at], len(table))):
+    if truncated := (cut or truncated or _missing_rows(lines[:at], len(table))):
         dataset.attrs["truncated"] = truncated
     return dataset
 
@@ -129,6 +139,8 @@ def _table(
 def _axis(header: list[str], axis: Axis | None) -> tuple[Axis, float]:
     """Return what the first column is, and the factor to degree or 1/angstrom."""
     labels = _labels(header)
+    if axis is None and not FACT.search(last := labels.rpartition("\n")[2]):
+        check_fit(last.strip(" #!;*/'\t"), what="column names")
     per_nanometre = bool(PER_NANOMETRE.search(labels.replace("_", " ")))
     name: Axis = axis or ("q" if per_nanometre or IS_Q.search(labels) else "two_theta")
     if name == "q":
@@ -219,7 +231,11 @@ def _missing_rows(header: list[str], found: int) -> str | None:
 
 def sniff(head: bytes, name: str) -> bool:
     """Whether the name has one of our suffixes and the text is two or three columns of angles."""
-    if not name.lower().endswith(SUFFIXES) or b"\0" in head:
+    name = name.lower()
+    if is_packed(head):
+        # The first block of bzip2 is longer than the head: its name is all there is to see.
+        return name.endswith(PACKED)
+    if not name.endswith(SUFFIXES) or b"\0" in head:
         return False
     lines = head.decode("latin-1").splitlines()[:300]
     try:
