@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from operando import clocks
+from operando.corrections.cosmic_rays import remove_cosmic_rays
 from operando.errors import RequestError, UnknownFormatError
 from operando.model import signal_of
+from operando.observables.lines.finding import find_lines
 from operando.reading import Inspection, inspect
 from operando.reading.files import expand
 from operando.reading.registry import claims, formats, load
@@ -26,6 +28,9 @@ POSITIONS = (
 )
 """Names of spots and layers that people put into file names."""
 
+FIRST_FRAMES = 12
+MOST_WINDOWS = 12
+"""Windows that a draft proposes."""
 BEST_LOG_FIRST = ("biologic_mpt", "neware_ndax", "biologic_mpr")
 
 
@@ -185,17 +190,47 @@ def _steps(seen: Inspection, first: Any) -> list[str]:
             "  tail = true  # whether diffusion or a blocking electrode follows the arcs",
             "  # band = [10.0, 10000.0]  # Hz around the process you follow; else the whole sweep",
         ]
-    return [
+    if seen.technique == "xrd_images":
+        return [
+            "",
+            "  [[measurement.correct]]",
+            '  kind = "integrate"',
+            '  poni = "detector.poni"  # geometry as pyFAI writes it: name the file',
+            "  points = 2000",
+            *_NEW_PEAKS,
+        ]
+    return [*_cleaning(seen.technique), *_peaks(first), *_NEW_PEAKS]
+
+
+_NEW_PEAKS = ("", "  [[measurement.detect]]", '  kind = "new_peaks"')
+
+
+def _cleaning(technique: str) -> list[str]:
+    if technique != "raman":
+        return []
+    return ["", "  [[measurement.correct]]", '  kind = "cosmic_rays"']
+
+
+def _peaks(first: Any) -> list[str]:
+    """Propose windows around the lines of the first frames."""
+    shown = first.isel(time=slice(0, FIRST_FRAMES))
+    if shown.attrs["technique"] == "raman":
+        shown = remove_cosmic_rays(shown)
+    windows = find_lines(shown)[:MOST_WINDOWS]
+    if not windows:
+        return []
+    lines = [
         "",
-        "  # To follow lines, declare windows:",
-        "  # [[measurement.observe]]",
-        '  # kind = "peaks"',
-        '  # name = "lines"',
-        '  # windows = [{ name = "a", low = 8.0, high = 8.4, lines = [8.2] }]',
-        "",
-        "  [[measurement.detect]]",
-        '  kind = "new_peaks"',
+        "  # found in the first frames: keep those that matter, widen them for lines that move",
     ]
+    lines += ["  [[measurement.observe]]", '  kind = "peaks"', '  name = "lines"', "  windows = ["]
+    for window in windows:
+        places = ", ".join(f"{line:.6g}" for line in window.lines)
+        lines += [
+            f"    {{ name = {_quote(window.name)}, low = {window.low:.6g}, "
+            f"high = {window.high:.6g}, lines = [{places}] }},"
+        ]
+    return [*lines, "  ]"]
 
 
 def _edge(first: Any) -> float:
