@@ -215,7 +215,8 @@ def _peaks(first: Any) -> list[str]:
     """Propose windows around the lines of the first frames."""
     shown = first.isel(time=slice(0, FIRST_FRAMES))
     if shown.attrs["technique"] == "raman":
-        shown = remove_cosmic_rays(shown)
+        order = np.arange(shown.sizes["time"]).astype("datetime64[ns]")
+        shown = remove_cosmic_rays(shown.assign_coords(time=order))
     windows = find_lines(shown)[:MOST_WINDOWS]
     if not windows:
         return []
