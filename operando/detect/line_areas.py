@@ -11,7 +11,7 @@ import numpy.typing as npt
 from operando.detect.frame_series import Series
 from operando.detect.matched_filter import REACH
 from operando.detect.new_lines import BLANK, Change, mean_residual
-from operando.observables.pseudo_voigt import Fit, fit
+from operando.observables.lines.stack import Fit, fit_stack
 
 Array = npt.NDArray[np.float64]
 
@@ -49,15 +49,15 @@ def _describe(series: Series, change: Change, changes: Sequence[Change]) -> Line
     frames = float(series.share[change.start : change.stop].sum())
     mean = np.sign(change.score) * mean_residual(series, change.start, change.stop)[part]
     weight = weight * frames / (1.0 + frames / series.known)
-    free = np.ones(6, dtype=bool)
+    free = np.array([True, True, True, True, False, True, True])
     free[3] = abs(change.score) > SHARE_MEASURABLE
-    start = np.array([abs(change.area) * step, series.axis[change.index], width, 0.5, 0.0, 0.0])
+    place = float(series.axis[change.index])
+    start = np.array([abs(change.area) * step, place, width, 0.5, 0.0, 0.0, 0.0])
     found = _fit(series.axis[part], mean[None], weight[None], start, free, width, step)
     centre, fwhm, eta = found.theta[0, 1:4]
     sigma = float(np.sqrt(found.covariance[0, 1, 1]))
     if not found.converged[0] or sigma == 0.0:
         # the filter's own answer, as uncertain as its width allows
-        place = float(series.axis[change.index])
         return Line(place, width / abs(change.score), width, 0.5, 0.0, change)
     with_shape = found.covariance[0, 0, 1:4]
     lost = with_shape @ np.linalg.pinv(found.covariance[0, 1:4, 1:4]) @ with_shape
@@ -81,16 +81,14 @@ def _fit(
     x: Array, y: Array, weight: Array, start: Array, free: Array, width: float, step: float
 ) -> Fit:
     """Fit one line to rows y (n, m)."""
-    present = weight > 0
-    low = [-np.inf, start[1] - width, 1.2 * step, 0.0, -np.inf, -np.inf]
-    high = [np.inf, start[1] + width, 3.0 * width, 1.0, np.inf, np.inf]
-    return fit(
+    low = [-np.inf, start[1] - width, 1.2 * step, 0.0, 0.0, -np.inf, -np.inf]
+    high = [np.inf, start[1] + width, 3.0 * width, 1.0, 0.0, np.inf, np.inf]
+    return fit_stack(
         x,
-        np.where(present, y, 0.0),
+        y,
         weight=weight,
-        present=present,
         start=np.tile(start, (len(y), 1)),
-        free=np.tile(free.astype(bool), (len(y), 1)),
+        free=free.astype(bool),
         low=np.array(low),
         high=np.array(high),
     )
@@ -133,7 +131,7 @@ def held(series: Series, lines: Sequence[Line], every: Sequence[Change]) -> Arra
 
 def _with_shape(series: Series, line: Line, part: slice, rows: Array, weight: Array) -> Fit:
     """Fit area and straight background to rows, with the shape of the line frozen."""
-    start = np.array([0.0, line.centre, line.fwhm, line.eta, 0.0, 0.0])
-    free = np.array([True, False, False, False, True, True])
+    start = np.array([0.0, line.centre, line.fwhm, line.eta, 0.0, 0.0, 0.0])
+    free = np.array([True, False, False, False, False, True, True])
     step = float(np.gradient(series.axis)[line.change.index])
     return _fit(series.axis[part], rows, weight, start, free, line.fwhm, step)

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from operando.observables.pseudo_voigt import profile
+from operando.observables.lines.profiles import profile
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]

@@ -17,7 +17,7 @@ import xarray as xr
 
 from operando.detect.frame_series import Series, reference_mean
 from operando.errors import RequestError
-from operando.observables.pseudo_voigt import profile
+from operando.observables.lines.profiles import profile
 
 Array = npt.NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def read_tracks(tracks: xr.Dataset, time: npt.NDArray[np.datetime64], series: Se
         eta = here["eta"].values.astype(float)
     else:
         eta = np.full(area.shape, 1.0 if tracks.attrs.get("profile") == "lorentzian" else 0.0)
-    known = np.isfinite(centre) & np.isfinite(fwhm) & (fwhm > 0)
+    known = np.isfinite(centre) & np.isfinite(fwhm) & (fwhm > 0) & _believed(here)
     kept = known.any(axis=0)
     held = [_held(part[:, kept], known[:, kept]) for part in (centre, fwhm, eta)]
     scale = series.scale[:, None]
@@ -86,6 +86,14 @@ def read_tracks(tracks: xr.Dataset, time: npt.NDArray[np.datetime64], series: Se
         np.nan_to_num(error[:, kept], nan=np.inf) / scale,
         *held,
     )
+
+
+def _believed(tracks: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Whether there is a line to believe in: a bend of the background ends at a bound."""
+    if "assessment" not in tracks:
+        return np.ones(tracks["area"].shape, dtype=bool)
+    verdict = tracks["assessment"]
+    return np.asarray((verdict.values & ~int(verdict.attrs.get("cautions", 0))) == 0)
 
 
 def _held(values: Array, known: npt.NDArray[np.bool_]) -> Array:
