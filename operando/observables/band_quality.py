@@ -155,7 +155,10 @@ def band_quality(
     numbers = {name: values[nearest] for name, values in of_reference.items()}
     numbers |= {"return_distance": distance, "return_distance_sigma": spread, "return_chi2": chi2}
     return _labelled(series, numbers, verdict).assign_attrs(
-        reference=list(lines), reference_position=position or "", along=along, before=int(before.sum())
+        reference=list(lines),
+        reference_position=position or "",
+        along=along,
+        before=int(before.sum()),
     )
 
 
