@@ -10,6 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from operando.detect.frame_series import Series
 from operando.detect.matched_filter import Filter, areas, filters
+from operando.detect.new_lines import NARROWER
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +32,8 @@ ALIKE = 0.05
 """Disagreement that is allowed, in widths, besides three sigma."""
 SIZEABLE, SURE = 0.03, 5.0
 """Shift that counts, in widths and in sigma."""
+PRECISE = 0.1
+"""Sigma of a line's movement, in widths, up to which it counts."""
 ROUNDS = 4
 
 
@@ -75,10 +78,15 @@ def clear_lines(series: Series, bank: list[Filter]) -> list[tuple[int, float]]:
     """Return place and width, in points, of lines that a single frame shows, the clearest first."""
     pattern = series.pattern
     found = []
+    narrower = None
     for filter_ in bank:
         score = areas(filter_, pattern) * np.sqrt(filter_.information)
-        at = np.flatnonzero(score > CLEAR)
-        found += [(score[i], int(filter_.places[i]), filter_.width) for i in at]
+        seen = score > CLEAR
+        if narrower is not None and narrower.size:
+            # what bends without being a line is seen by wide filters alone
+            seen &= np.interp(filter_.places, *narrower) > NARROWER * score
+        found += [(score[i], int(filter_.places[i]), filter_.width) for i in np.flatnonzero(seen)]
+        narrower = np.stack([filter_.places, score])
     lines: list[tuple[int, float]] = []
     for _, place, width in sorted(found, key=lambda one: (-one[0], one[1])):
         if all(abs(place - other) > APART * max(width, wide) for other, wide in lines):
@@ -122,7 +130,8 @@ def _common(shift: Array, sigma: Array, offset: Array, width: Array, middle: flo
     """Fit one movement to those of the lines (n, k) in each frame."""
     lines = offset.size
     error = np.hypot(sigma, 0.5 * ALIKE * width)
-    seen = np.isfinite(sigma)
+    # a line that cannot tell agrees with everything
+    seen = sigma < PRECISE * width
     used = seen.copy()
     terms = np.stack([np.ones(lines), offset / max(float(np.abs(offset).max()), 1.0)])
     # a small ridge keeps a frame of few lines solvable

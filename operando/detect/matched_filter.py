@@ -139,11 +139,10 @@ def areas(filter_: Filter, values: Array) -> Array:
 
 
 def windows(frames: int, shortest: int) -> list[int]:
-    """Return lengths of windows in frames: the shortest, doubled while it fits, and all."""
-    lengths = [shortest]
-    while 2 * lengths[-1] <= frames:
-        lengths.append(2 * lengths[-1])
-    return [*lengths, frames] if lengths[-1] < frames else lengths
+    """Return lengths of windows in frames: the shortest, times root 2 while it fits, and all."""
+    steps = 2.0 ** (0.5 * np.arange(2 * int(np.log2(max(frames / shortest, 1.0))) + 2))
+    lengths = sorted({round(shortest * step) for step in steps.tolist()})
+    return [*(length for length in lengths if length < frames), frames]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -174,7 +173,8 @@ def cut_spikes(response: Array, variance: Array, shortest: int) -> None:
             row[frame] = sign * min(sign * whole[frame], lasting + room)
 
 
-@numba.njit(nogil=True, cache=True)
+# divisions that may not fail, or the loop over windows does not vectorise
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def best_windows(
     response: Array,
     variance: Array,
@@ -259,4 +259,5 @@ def _unskewed(size: float, side: int, k: float, precision: float, skew: Array) -
     if size <= 1.0:
         return size
     third = (k * skew[0] - k**3 * skew[1]) * precision**3
-    return size - max(third if side == 0 else -third, 0.0) * (size * size - 1.0) / 6.0
+    excess: float = max(third if side == 0 else -third, 0.0)
+    return size - excess * (size * size - 1.0) / 6.0

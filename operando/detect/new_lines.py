@@ -33,6 +33,9 @@ BESIDE = 0.35
 """Widths from a line of the reference at which a gain is not that line's own."""
 MATCHING = 0.5
 """A gain whose neighbour lost this share of it is a line that moved or broadened."""
+NARROWER = 0.3
+"""Score by a filter of half the width, over its own, under which a change is no line: one as wide
+as the widest filter has 0.6."""
 SHADOW = 0.1
 """Beside a larger change, its misfit reaches this share of its area."""
 BLANK = 2.5
@@ -74,7 +77,9 @@ class Found:
     lost: list[Change]
     """Losses where the reference has a line."""
     other: list[Change]
-    """Lines of the reference that grew, moved or broadened, and what may be misfit."""
+    """Lines of the reference that grew, moved or broadened, misfit, and background that bends."""
+    near: dict[int, int]
+    """Index of a gain beside a line -> that of the line."""
 
     @property
     def count(self) -> int:
@@ -105,8 +110,10 @@ class _Search:
 
     series: Series
     rows: dict[str, Array]
-    """Of the frames after the reference, (m, n): residual with its share, its variance beyond that
-    of the mean, and the square of what tracked lines may still leave."""
+    """Of the frames after the reference, (m + 2 reach, n): residual with its share, its variance
+    beyond that of the mean, the square of what tracked lines may still leave; and the third
+    cumulant of a mean frame, (m + 2 reach, 1)."""
+    reach: int
     shortest: int
     threshold: float
     noise: Array
@@ -124,13 +131,14 @@ def search(series: Series, *, widths: Sequence[float], shortest: int, threshold:
     whole = filters(series.weight, widths)
     common = _Search(
         series=series,
-        rows=_rows(series),
+        rows=_rows(series, whole[-1].half),
+        reach=whole[-1].half,
         shortest=shortest,
         threshold=threshold,
         noise=noise_scale(series, whole),
         known=[_known(series, filter_) for filter_ in whole],
     )
-    found = Found([], [], [], [])
+    found = Found([], [], [], [], {})
     taken: list[Change] = []
     weight = series.weight.copy()
     only = np.ones(weight.size, dtype=bool)
@@ -139,8 +147,10 @@ def search(series: Series, *, widths: Sequence[float], shortest: int, threshold:
         only = np.zeros(weight.size, dtype=bool)
         for change in changes:
             at = widths.index(change.width)
-            kind = _kind(change, series, whole[max(at - 1, 0) : at + 1], taken)
+            kind, near = _kind(change, series, whole[max(at - 1, 0) : at + 1], taken)
             getattr(found, kind).append(change)
+            if kind == "beside":
+                found.near[change.index] = near
             taken.append(change)
             blank = round(BLANK * change.width)
             weight[max(change.index - blank, 0) : change.index + blank + 1] = 0.0
@@ -152,17 +162,20 @@ def search(series: Series, *, widths: Sequence[float], shortest: int, threshold:
     return found
 
 
-def _rows(series: Series) -> dict[str, Array]:
+def _rows(series: Series, reach: int) -> dict[str, Array]:
     later = slice(series.reference, None)
     share = series.share[later, None]
     lines = series.lines[later]
     usual = series.share @ series.lines / len(series.share)
+    variance = np.where(np.isfinite(series.mean_variance), series.mean_variance, 0.0)
     rows = {
         "residual": series.residual[later] * share,
         "extra": series.gain * (lines - usual) * share,
         "misfit": (FLOOR * lines * share) ** 2,
+        "third": series.gain * variance[None],
     }
-    return {name: np.ascontiguousarray(part.T) for name, part in rows.items()}
+    around = ((reach, reach), (0, 0))
+    return {n: np.pad(np.ascontiguousarray(part.T), around) for n, part in rows.items()}
 
 
 def _known(series: Series, filter_: Filter) -> Array:
@@ -184,7 +197,16 @@ def _changes(common: _Search, bank: Sequence[Filter]) -> list[Change]:
         reach = REACH * one.filter.width
         if all(abs(one.index - t.index) > max(reach, REACH * t.filter.width) for t in taken):
             taken.append(one)
-    return [_change(common.series, one) for one in taken]
+    return [_change(common.series, one, _alarm(one, found)) for one in taken]
+
+
+def _alarm(one: _Passed, every: Sequence[_Passed]) -> int:
+    """Return the first frame by whose end the threshold was passed within a width, at any width."""
+    return min(
+        int(other.where[2])
+        for other in every
+        if other.loss == one.loss and abs(other.index - one.index) <= one.filter.width
+    )
 
 
 @dataclass(frozen=True)
@@ -210,21 +232,21 @@ def _scan(common: _Search, at: int, filter_: Filter, part: slice) -> list[_Passe
     kernel, information = filter_.kernel[part], filter_.information[part]
     share = series.share[series.reference :]
     excess = common.noise[at]
-    response = project(kernel, places, padded(common.rows["residual"], filter_)) / excess
+    # rows reach as far beyond the ends as the widest filter needs
+    first = places + (common.reach - filter_.half)
+    response = project(kernel, first, common.rows["residual"]) / excess
     variance = information[:, None] * share
     misfit = np.zeros_like(response)
     if series.lines.any():
         square = kernel**2
-        variance = variance + project(square, places, padded(common.rows["extra"], filter_))
+        variance = variance + project(square, first, common.rows["extra"])
         variance = np.maximum(variance, 0.01 * information[:, None] * share)
-        misfit = np.sqrt(project(square, places, padded(common.rows["misfit"], filter_))) / excess
+        misfit = np.sqrt(project(square, first, common.rows["misfit"])) / excess
     cut_spikes(response, variance, common.shortest)
     fixed = np.stack(
         [information / series.known, FLOOR * common.known[at][places] * information / excess]
     )
-    third = project(kernel**3, places, padded((series.gain * _filled(series))[:, None], filter_))[
-        :, 0
-    ]
+    third = project(kernel**3, first, common.rows["third"])[:, 0]
     skew = np.stack([third, third / series.known**2])
     lengths = np.array(windows(len(share), common.shortest))
     score, where = best_windows(
@@ -236,15 +258,9 @@ def _scan(common: _Search, at: int, filter_: Filter, part: slice) -> list[_Passe
     ]
 
 
-def _filled(series: Series) -> Array:
-    """Variance of a mean frame, 0 where nothing was measured."""
-    variance = series.mean_variance
-    return np.where(np.isfinite(variance), variance, 0.0)
-
-
-def _change(series: Series, passed: _Passed) -> Change:
-    first, length, alarm = passed.where.tolist()
-    first, alarm = first + series.reference, alarm + series.reference
+def _change(series: Series, passed: _Passed, alarm: int) -> Change:
+    first, length, _ = passed.where.tolist()
+    first += series.reference
     mean = mean_residual(series, first, first + length)
     at = slice(passed.at, passed.at + 1)
     one = replace(passed.filter, **{n: getattr(passed.filter, n)[at] for n in _BY_PLACE})
@@ -254,7 +270,7 @@ def _change(series: Series, passed: _Passed) -> Change:
         score=-passed.score if passed.loss else passed.score,
         start=first,
         stop=first + length,
-        alarm=alarm,
+        alarm=series.reference + alarm,
         area=float(areas(one, mean)[0]),
     )
 
@@ -266,29 +282,44 @@ def mean_residual(series: Series, start: int, stop: int) -> Array:
     return np.asarray(share @ rows / share.sum())
 
 
-def _kind(change: Change, series: Series, bank: Sequence[Filter], taken: Sequence[Change]) -> str:
-    """Return new, beside, lost or other; the last filter of the bank is that of the change."""
+def _kind(
+    change: Change, series: Series, bank: Sequence[Filter], taken: Sequence[Change]
+) -> tuple[str, int]:
+    """Return new, beside, lost or other, and where the reference has the line that it is beside.
+
+    The last filter of the bank is that of the change, the one before it narrower.
+    """
     changed = mean_residual(series, change.start, change.stop)
-    share = series.share[change.start : change.stop]
-    lines = share @ series.lines[change.start : change.stop] / share.sum()
-    pattern = series.pattern if change.score < 0 else series.rest + lines
-    places, own = bank[-1].places, bank[-1]
+    own = bank[-1]
     sign = 1.0 if change.score > 0 else -1.0
+    if _shadowed(change, taken) or _is_hump(sign * changed, change, bank):
+        return "other", -1
+    pattern = series.rest
     held, found = areas(own, pattern), sign * areas(own, changed)
-    near = np.abs(places - change.index)
+    near = np.abs(own.places - change.index)
     size = abs(change.area)
     # of a line that moves or broadens, one side gains what the other loses
     moved = -found[near <= 2.0 * own.width].min() > MATCHING * size
-    if _shadowed(change, taken):
-        return "other"
     if change.score < 0:
         there = held[near <= 0.5 * own.width].max(initial=0.0)
-        return "lost" if there > MATCHING * size and not moved else "other"
+        return "lost" if there > MATCHING * size and not moved else "other", -1
     if all(_holds(filter_, pattern, changed, change, series.known) for filter_ in bank):
         close = np.flatnonzero(near <= own.width)
-        offset = abs(places[close[held[close].argmax()]] - change.index)
-        return "beside" if offset > BESIDE * own.width and not moved else "other"
-    return "new"
+        place = int(own.places[close[held[close].argmax()]])
+        aside = abs(place - change.index) > BESIDE * own.width
+        return ("beside", place) if aside and not moved else ("other", -1)
+    return "new", -1
+
+
+def _is_hump(gained: Array, change: Change, bank: Sequence[Filter]) -> bool:
+    """Whether a narrower filter sees next to nothing: a background that bends, not a line."""
+    scores = []
+    for filter_ in bank:
+        at = np.abs(filter_.places - change.index).argmin() if filter_.places.size else None
+        if at is None or abs(filter_.places[at] - change.index) > 0.5 * filter_.width:
+            return False
+        scores.append(float(areas(filter_, gained)[at] * np.sqrt(filter_.information[at])))
+    return scores[0] < NARROWER * scores[-1]
 
 
 def _holds(

@@ -14,11 +14,12 @@ from operando.detect.chance import threshold
 from operando.detect.common_shift import Shift, clear_lines, common_shift, follow
 from operando.detect.findings import Findings
 from operando.detect.frame_series import Rows, Series, choose_reference, on_one_scale, usable
+from operando.detect.line_areas import Line
 from operando.detect.line_events import area_units, line_areas, line_event
 from operando.detect.lost_lines import common_loss, lost, lost_tracks
 from operando.detect.matched_filter import filters
 from operando.detect.misfit_template import Tracks, read_tracks, without_lines
-from operando.detect.new_lines import Found, search
+from operando.detect.new_lines import BESIDE, Found, search
 from operando.detect.phase_candidates import surroundings
 from operando.detect.seen_lines import MEASURED, Seen, groups, join, measured
 from operando.errors import RequestError
@@ -49,13 +50,13 @@ def new_peaks(
     count as much as they were exposed; where all lines move together, the reference is moved with
     them, and that is told in the status. The residual to the mean of the reference is filtered for
     lines of four widths above a quadratic background; sums over windows of `minimum_frames` times
-    powers of two are scored with the noise of the window and of the reference, with the skewness
-    of counts, and with 2 % of any line of the reference, which does not average down. What does
-    not last for `minimum_frames` (a cosmic ray) is held to 4 sigma. The largest score is held
+    powers of root two are scored with the noise of the window and of the reference, with the
+    skewness of counts, and with 2 % of any line of the reference, which does not average down. What
+    does not last for `minimum_frames` (a cosmic ray) is held to 4 sigma. The largest score is held
     against the same quantity in noise (`operando.detect.chance`). The strongest change is taken
     first and its surroundings are left out; a gain is a new line unless the reference has a fifth
-    of it within a width. Lines whose areas rise and fall together (correlation 0.9, freed of noise)
-    are one event.
+    of it within a width, or only a wide filter sees it. Lines whose areas rise and fall together
+    (correlation 0.9, freed of noise) are one event.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def new_peaks(
     reference
         Frames without the reflections: the number of leading frames, or (first, last + 1), or None
         for the first tenth, at least 3. Only frames after it are searched. No line fainter than
-        threshold / (0.7 sqrt(frames of the reference)) sigma of a frame can ever be found.
+        threshold / (0.78 sqrt(frames of the reference)) sigma of a frame can ever be found.
     false_alarm
         Probability of any event in a series without change.
     minimum_frames
@@ -154,9 +155,9 @@ def new_peaks(
     }
     around = surroundings(
         frames,
-        seen=np.isfinite(series.values).all(axis=0),
+        seen=np.asarray(np.isfinite(series.values).all(axis=0)),
         known=clear,
-        beside=_beside(series, lines, gains, found, clear),
+        beside=_beside(series, lines, gains, found),
         phases=phases or {},
     )
     events = [
@@ -231,31 +232,36 @@ def _told_apart(
     gains = measured(series, came, beside=found.lost)
     losses = lost(series, measured(series, found.lost, beside=came), shortest=shortest)
     if lines is not None:
+        own = [
+            at for at, line in enumerate(gains.lines) if _tracked(series, lines, line)[0] < BESIDE
+        ]
+        gains = gains.only([at for at in range(len(gains.lines)) if at not in own])
         gone = lost_tracks(series, lines, shortest=shortest, threshold=limit)
         losses = join(losses, gone)
     all_lost = common_loss(losses, clear)
     return gains, losses.only([]) if all_lost else losses, all_lost
 
 
-def _beside(
-    series: Series, lines: Tracks | None, gains: Seen, found: Found, clear: Array
-) -> dict[int, float]:
-    """Return the known line within a width of each new one: of the reference, or tracked."""
-    near: dict[int, float] = {}
-    shoulders = {change.index for change in found.beside}
+def _tracked(series: Series, lines: Tracks, line: Line) -> tuple[float, float]:
+    """Return how far the nearest tracked line is while this one is there, in FWHM, and where."""
+    rows = slice(line.change.start, line.change.stop)
+    width = np.maximum(lines.fwhm[rows], line.fwhm)
+    off = np.median(np.abs(lines.centre[rows] - line.centre) / width, axis=0)
+    there = lines.area[rows].mean(axis=0) > MEASURED * lines.area_sigma[rows].mean(axis=0)
+    off = np.where(there, off, np.inf)
+    nearest = int(off.argmin())
+    return float(off[nearest]), float(np.median(lines.centre[rows, nearest]))
+
+
+def _beside(series: Series, lines: Tracks | None, gains: Seen, found: Found) -> dict[int, float]:
+    """Return the known line within a width of new ones: of the reference, or tracked."""
+    near = {index: float(series.axis[place]) for index, place in found.near.items()}
+    if lines is None:
+        return near
     for line in gains.lines:
-        change = line.change
-        if lines is not None:
-            rows = slice(change.start, change.stop)
-            there = np.average(lines.centre[rows], axis=0, weights=series.share[rows])
-            width = np.maximum(lines.fwhm[rows].mean(axis=0), line.fwhm)
-            seen = lines.area[rows].mean(axis=0) > MEASURED * lines.area_sigma[rows].mean(axis=0)
-            off = np.where(seen, np.abs(there - line.centre) / width, np.inf)
-            if off.min(initial=np.inf) < 1.0:
-                near[change.index] = float(there[off.argmin()])
-        if change.index in shoulders and change.index not in near:
-            known = clear if clear.size else series.axis
-            near[change.index] = float(known[np.abs(known - line.centre).argmin()])
+        off, place = _tracked(series, lines, line)
+        if off < 1.0:
+            near[line.change.index] = place
     return near
 
 

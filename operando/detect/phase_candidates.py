@@ -149,8 +149,8 @@ def _by_spacing(
             told["order"] = dict(
                 zip((line.change.index for line in apart), family.order, strict=True)
             )
-    named = [_compared(name, path, lines, around) for name, path in around.phases.items()]
-    named = [one for one in named if one is not None]
+    compared = [_compared(name, path, lines, around) for name, path in around.phases.items()]
+    named = [one for one in compared if one is not None]
     named.sort(key=lambda one: (one["chance"], -len(one["found"])))
     if named:
         best = named[0]

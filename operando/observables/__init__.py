@@ -19,6 +19,7 @@ from operando.observables.lines.instrument import Caglioti, instrument_function
 from operando.observables.lines.internal_standard import apply_standard, internal_standard
 from operando.observables.lines.lattice import lattice
 from operando.observables.lines.line_fractions import line_fractions
+from operando.observables.lines.phase_behaviour import solid_solution_or_two_phase
 from operando.observables.lines.size_strain import size_strain
 from operando.observables.lines.spacings import spacings
 from operando.observables.lines.tracking import track_peaks
@@ -58,6 +59,7 @@ __all__ = [
     "segment_pores",
     "shift_or_mixture",
     "size_strain",
+    "solid_solution_or_two_phase",
     "spacings",
     "track_edge",
     "track_exafs",

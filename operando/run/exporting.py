@@ -49,7 +49,8 @@ def export(
     Raises
     ------
     RequestError
-        No such form for the technique.
+        No such form for the technique; for a Rietveld program no standard deviations and no counts
+        either, or (FullProf) no cell.
     """
     technique = str(frames.attrs["technique"])
     form = form or USUAL.get(technique)
@@ -71,9 +72,35 @@ def export(
     return RIETVELD[form](
         frames,
         path,
-        exclude=left_out(frames, measurement),
+        exclude=_in_degrees(left_out(frames, measurement), frames),
         cells=cells or None,
-        raw_counts="intensity_sigma" not in frames and "corrections" not in frames.attrs,
+        raw_counts=_raw_counts(frames, measurement.name),
+    )
+
+
+def _in_degrees(
+    regions: list[tuple[float, float]], frames: xr.Dataset
+) -> list[tuple[float, float]]:
+    """Return stretches of the axis as two theta, which is what the programs exclude."""
+    wavelength = frames.attrs.get("wavelength_angstrom")
+    if "q" not in frames.dims or wavelength is None:  # without one the writers refuse the frames
+        return regions
+    sines = np.clip(np.array(regions).reshape(-1, 2) * float(wavelength) / (4 * np.pi), -1, 1)
+    return [(float(low), float(high)) for low, high in 2 * np.degrees(np.arcsin(sines))]
+
+
+def _raw_counts(frames: xr.Dataset, name: str) -> bool:
+    """Whether the noise has to be made of the counts, and may be: nothing else tells it."""
+    if "intensity_sigma" in frames:
+        return False
+    intensity = frames["intensity"]
+    first = intensity.isel(time=0).values if frames.sizes["time"] else np.zeros(0)
+    whole = np.all(np.isnan(first) | (first == np.round(first)))
+    if intensity.attrs.get("units") == "count" and "corrections" not in frames.attrs and whole:
+        return True
+    raise RequestError(
+        f"measurement {name!r}: no standard deviations, and the intensities are no whole counts "
+        "that they could be made of; a refinement needs weights: read files that state them"
     )
 
 

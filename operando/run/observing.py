@@ -124,6 +124,10 @@ def _fractions(frames: xr.Dataset, step: Fractions, root: Path) -> xr.Dataset:
 
 def _peaks(frames: xr.Dataset, step: Peaks) -> xr.Dataset:
     signal = signal_of(frames)
+    if frames.attrs["technique"] == "xrd_images":
+        raise RecipeError(
+            f"observe {step.name!r}: the files are images; add a correct step, kind = 'integrate'"
+        )
     tracks = track_peaks(
         signal,
         windows=[Window(**window.model_dump()) for window in step.windows],
