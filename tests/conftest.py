@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operando.model import TECHNIQUES, axes_of, signal_of
+from operando_readers._reader import File, FormatError, Reader
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,6 +41,94 @@ def experiment(tmp_path: Path) -> Path:
 def make_experiment() -> Callable[..., Path]:
     """Write the small cell into any folder."""
     return write_experiment
+
+
+@pytest.fixture(scope="module")
+def refused_or_valid(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """(reader, raw, name, frames=): read damaged bytes as a file of that name.
+
+    They are refused, or give no more frames and memory than a whole one, on sound axes and times.
+    """
+    folder = tmp_path_factory.mktemp("damaged")
+
+    def check(reader: Reader, raw: bytes, name: str, *, frames: int) -> None:
+        file = File(folder / name)
+        file.path.write_bytes(raw)
+        reader.sniff(raw[: 1 << 16], name)
+        try:
+            found = reader.read(file).load()
+        except FormatError:
+            return
+        assert 1 <= found.sizes["time"] <= frames
+        assert set(TECHNIQUES[reader.technique].signals[0]) <= {*found}
+        assert all(np.all(np.diff(found[axis].values) > 0) for axis in axes_of(found))
+        assert signal_of(found).size > 0
+        assert found.nbytes < 1 << 20
+        if "elapsed" in found.coords:
+            assert np.isfinite(found["elapsed"].values).all()
+        if found.attrs["clock"]["start"] is not None:
+            np.datetime64(found.attrs["clock"]["start"])
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def survives_damage(refused_or_valid: Callable[..., None]) -> Callable[..., None]:
+    """(reader, whole, name, frames=): change and cut a file somewhere, and at all of `cuts`.
+
+    `places` are the bytes that may change, all by default.
+    """
+
+    def check(
+        reader: Reader,
+        whole: bytes,
+        name: str,
+        *,
+        frames: int,
+        cuts: Iterable[int] = (),
+        places: Sequence[int] | None = None,
+    ) -> None:
+        place = st.sampled_from(range(len(whole)) if places is None else places)
+
+        @settings(max_examples=300, deadline=None)
+        @given(
+            cut=st.integers(0, len(whole)),
+            changes=st.lists(st.tuples(place, st.integers(0, 255)), max_size=8),
+        )
+        def change(cut: int, changes: list[tuple[int, int]]) -> None:
+            raw = bytearray(whole)
+            for at, value in changes:
+                raw[at] = value
+            for part in (raw, raw[:cut]):
+                refused_or_valid(reader, bytes(part), name, frames=frames)
+
+        for end in cuts:
+            refused_or_valid(reader, whole[:end], name, frames=frames)
+        change()
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def spoiled() -> Callable[..., list[bytes]]:
+    """(raw, cuts=, flips=, seed=): a file cut at some places, and with one bit turned at others.
+
+    `within` is how many bytes from the first may have it.
+    """
+
+    def spoil(
+        raw: bytes, *, cuts: int, flips: int, seed: int, within: int | None = None
+    ) -> list[bytes]:
+        damaged = [raw[: len(raw) * cut // cuts] for cut in range(1, cuts)]
+        rng, last = np.random.default_rng(seed), min(len(raw), within or len(raw))
+        for _ in range(flips):
+            at, bit = int(rng.integers(0, last)), int(rng.integers(0, 8))
+            flipped = bytearray(raw)
+            flipped[at] ^= 1 << bit
+            damaged.append(bytes(flipped))
+        return damaged
+
+    return spoil
 
 
 def write_experiment(folder: Path, *, name: str = "cell") -> Path:

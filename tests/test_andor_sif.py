@@ -6,6 +6,7 @@ The files are written here from the layout that sif_parser (BSD-3) documents, an
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,6 @@ import numpy as np
 import pytest
 import sif_parser
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import operando
 from operando.errors import ClockError
@@ -223,34 +222,9 @@ def test_a_series_that_was_cut_is_shorter(tmp_path: Path) -> None:
 WHOLE = _sif(frames=2)
 
 
-def _damaged(raw: bytes, folder: Path) -> None:
-    file = _save(folder, raw)
-    READER.sniff(raw, file.name)
-    try:
-        part = READER.read(file)
-    except FormatError:
-        return
-    assert part.sizes["time"] >= 1
-    assert np.all(np.diff(part["raman_shift"]) > 0)
-    if "elapsed" in part.coords:
-        assert np.isfinite(part["elapsed"]).all()
-
-
-def test_cut_anywhere(tmp_path: Path) -> None:
+def test_damage_is_refused_or_leaves_a_valid_series(survives_damage: Callable[..., None]) -> None:
     """Where it is cut, other readers wait for a word forever."""
-    for end in range(len(WHOLE)):
-        _damaged(WHOLE[:end], tmp_path)
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1))
-def test_flipped_bytes(
-    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
-) -> None:
-    raw = bytearray(WHOLE)
-    for at, value in flips:
-        raw[at] = value
-    _damaged(bytes(raw), tmp_path_factory.mktemp("flipped"))
+    survives_damage(READER, WHOLE, "cell.sif", frames=2, cuts=range(len(WHOLE)))
 
 
 def test_it_is_recognised_by_its_first_line() -> None:

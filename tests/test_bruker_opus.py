@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import operando
 from operando_readers._reader import File, FormatError
@@ -205,33 +204,8 @@ def test_blocks_that_overlap_are_refused(tmp_path: Path) -> None:
 WHOLE = _opus()
 
 
-def _damaged(raw: bytes, folder: Path) -> None:
-    file = _save(folder, raw)
-    READER.sniff(raw, file.name)
-    try:
-        part = READER.read(file)
-    except FormatError:
-        return
-    assert part.sizes["time"] == 1
-    assert np.all(np.diff(part["raman_shift"]) > 0)
-    if part.attrs["clock"]["start"] is not None:
-        np.datetime64(part.attrs["clock"]["start"])
-
-
-def test_cut_anywhere(tmp_path: Path) -> None:
-    for end in range(len(WHOLE)):
-        _damaged(WHOLE[:end], tmp_path)
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1))
-def test_flipped_bytes(
-    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
-) -> None:
-    raw = bytearray(WHOLE)
-    for at, value in flips:
-        raw[at] = value
-    _damaged(bytes(raw), tmp_path_factory.mktemp("flipped"))
+def test_damage_is_refused_or_leaves_a_valid_series(survives_damage: Callable[..., None]) -> None:
+    survives_damage(READER, WHOLE, "cell.0", frames=1, cuts=range(len(WHOLE)))
 
 
 @pytest.mark.shared_data

@@ -5,15 +5,13 @@ The files are written here as the real one is; those of the .csv as a published 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from operando_readers._reader import File, FormatError
 from operando_readers.bwtek_text import READER
@@ -143,31 +141,8 @@ def test_a_last_row_that_was_cut_is_left_out(tmp_path: Path) -> None:
 WHOLE = _text().encode("latin-1")
 
 
-def _damaged(raw: bytes, folder: Path) -> None:
-    file = _save(folder, raw)
-    READER.sniff(raw, file.name)
-    try:
-        part = READER.read(file)
-    except FormatError:
-        return
-    assert part.sizes["time"] == 1
-    assert np.all(np.diff(part["raman_shift"]) > 0)
-
-
-def test_cut_anywhere(tmp_path: Path) -> None:
-    for end in range(len(WHOLE)):
-        _damaged(WHOLE[:end], tmp_path)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1))
-def test_flipped_bytes(
-    tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]]
-) -> None:
-    raw = bytearray(WHOLE)
-    for at, value in flips:
-        raw[at] = value
-    _damaged(bytes(raw), tmp_path_factory.mktemp("flipped"))
+def test_damage_is_refused_or_leaves_a_valid_series(survives_damage: Callable[..., None]) -> None:
+    survives_damage(READER, WHOLE, "cell.txt", frames=1, cuts=range(len(WHOLE)))
 
 
 @pytest.mark.shared_data

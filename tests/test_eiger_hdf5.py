@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,17 +228,13 @@ def test_other_hdf5_is_not_claimed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", ["cell_1_master.h5", "cell_1_data_000001.h5"])
-def test_damage_is_said_or_gives_fewer_frames(tmp_path: Path, which: str) -> None:
+def test_damage_is_said_or_gives_fewer_frames(
+    tmp_path: Path, which: str, spoiled: Callable[..., list[bytes]]
+) -> None:
     """Cut at fifteen places, and with flipped bits."""
     file = write(tmp_path)
     raw = (tmp_path / which).read_bytes()
-    damaged = [raw[: len(raw) * cut // 15] for cut in range(1, 15)]
-    rng = np.random.default_rng(8)
-    for _ in range(80):
-        flipped = bytearray(raw)
-        flipped[int(rng.integers(0, len(raw)))] ^= 1 << int(rng.integers(0, 8))
-        damaged.append(bytes(flipped))
-    for content in damaged:
+    for content in spoiled(raw, cuts=15, flips=80, seed=8):
         (tmp_path / which).write_bytes(content)
         try:
             dataset = READER.read(file)

@@ -198,6 +198,21 @@ def test_an_impossible_request_is_refused(wrong: dict[str, Any], message: str) -
         internal_standard(tracks(np.zeros(2)), **asked)
 
 
+@pytest.mark.parametrize("corrects", EFFECTS)
+@pytest.mark.parametrize("lines", [1, 2, 4])
+def test_sigma_of_a_cell_has_the_standard_as_a_whole(corrects: str, lines: int) -> None:
+    """Five lines do not average out what one standard says of all of them."""
+    chosen = dict(list(HKL.items())[:lines])
+    measured = tracks(np.full(1500, SIZES[corrects]), corrects=corrects, seed=lines)
+    found = internal_standard(measured, lines=chosen, a=SI, corrects=corrects)
+    hkl: dict[str, Any] = dict(SAMPLE)
+    cell = lattice(apply_standard(measured, found), hkl=hkl, system="cubic")
+    pull = (cell["a"] - A) / cell["a_sigma"]
+    assert 0.9 < float(pull.std()) < 1.1
+    total = np.hypot(cell["a_sigma_stat"], cell["a_sigma_syst"])
+    np.testing.assert_allclose(total, cell["a_sigma"], rtol=1e-9)
+
+
 def test_a_correction_of_other_frames_is_refused() -> None:
     measured = tracks(np.zeros(4))
     found = internal_standard(measured, lines=HKL, a=SI)

@@ -102,6 +102,17 @@ def test_what_is_written_comes_back(tmp_path: Path, axis: str, lazy: bool, sigma
     assert json.loads(back.attrs["clock"])["sigma_s"] == 0.5
 
 
+def test_aligned_patterns_come_back(tmp_path: Path) -> None:
+    """The voltage names its sigma, in the file too: what was exported can be read."""
+    given = frames()
+    spread = {"units": "V", "long_name": "uncertainty of voltage"}
+    given = given.assign_coords(voltage_sigma=("time", np.array([1e-3, np.nan, 2e-3]), spread))
+    given["voltage"].attrs["ancillary_variables"] = "voltage_sigma alignment_flag"
+    back = operando.read(write_nxazint1d(given, tmp_path / "series.h5"))
+    assert back["voltage"].attrs["ancillary_variables"] == "voltage_sigma alignment_flag"
+    np.testing.assert_array_equal(back["voltage_sigma"].values, given["voltage_sigma"].values)
+
+
 def test_the_structure_is_that_of_the_definition(tmp_path: Path) -> None:
     """NXazint1d.nxdl.xml of 2025: what it requires, where, with which class, shape and unit."""
     path = write_nxazint1d(frames(), tmp_path / "a.h5", date="2026-05-04T12:00:00+00:00")

@@ -395,7 +395,7 @@ def test_init_with_positions_writes_a_recipe_that_runs(
         path.unlink()
     written = invoke("init", folder, "--tz", "America/Chicago", "--echem-tz", "Europe/Paris")
     assert written.exit_code == 0, written.output
-    assert 'position = "[_-](PE|SSE|NE)[_-]"' in (folder / "recipe.toml").read_text()
+    assert 'position = "[_-](PE|SSE|NE)[_.-]"' in (folder / "recipe.toml").read_text()
     result = invoke("run", folder / "recipe.toml", "-o", tmp_path / "out")
     assert result.exit_code in (0, 20), result.output
     assert all(f"raman at {layer}: new_peaks" in result.output for layer in ("PE", "SSE", "NE"))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from operando.detect.event import Event
@@ -15,9 +14,10 @@ from operando.model import positions
 from operando.plots.cell import draw_voltage
 from operando.plots.heatmap import time_limits
 from operando.plots.marks import draw_marks, key, marks_of
+from operando.plots.panels import paired_panels
 from operando.plots.points import draw_against, draw_time, explain, limit, ring
 from operando.plots.series import counted, series_of
-from operando.plots.style import LINE, figure, footnote, look, named, wrap
+from operando.plots.style import look, named, wrap
 from operando.plots.timeline import since_label
 
 NUMBERS = {"centre": "Centre", "fwhm": "FWHM", "area": "Area"}
@@ -59,7 +59,7 @@ def line(
         told = wrap(
             [f"{name}: {counted('', series)}" for name, series in several.items()] + key(marks)
         )
-        shown, rows, cell, legend = _panels(told)
+        shown, rows, cell, legend = paired_panels(len(NUMBERS), told, **HEIGHTS)
         cell.set_xlim(*time_limits(numbers, electrochemistry, since=since))
         for (left, right), (name, series) in zip(rows, several.items(), strict=True):
             draw_time(left, series)
@@ -75,21 +75,3 @@ def line(
         rows[-1][1].set_xlabel("Voltage (V)")
         explain(shown, legend, list(several.values()), cycles, events=bool(marks))
     return shown
-
-
-def _panels(told: Sequence[str]) -> tuple[Figure, list[tuple[Axes, Axes]], Axes, Axes]:
-    count = len(NUMBERS)
-    heights = [HEIGHTS["number"]] * count + [HEIGHTS["voltage"], LINE * len(told)]
-    shown = figure(height=sum(heights) + 0.55)
-    grid = shown.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[2.1, 1])
-    footnote(shown.add_subplot(grid[-1, :]), told)
-    cell = shown.add_subplot(grid[count, 0])
-    legend = shown.add_subplot(grid[count, 1])
-    rows: list[tuple[Axes, Axes]] = []
-    for row in range(count):
-        left = shown.add_subplot(grid[row, 0], sharex=cell)
-        right = shown.add_subplot(grid[row, 1], sharey=left, sharex=rows[0][1] if rows else None)
-        left.tick_params(labelbottom=False)
-        right.tick_params(labelbottom=row == count - 1, labelleft=False)
-        rows.append((left, right))
-    return shown, rows, cell, legend

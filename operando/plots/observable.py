@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from operando.detect.event import Event
@@ -16,6 +15,7 @@ from operando.plots.cell import draw_voltage
 from operando.plots.chosen import label_of
 from operando.plots.heatmap import time_limits
 from operando.plots.marks import at_position, draw_marks, key, marks_of
+from operando.plots.panels import paired_panels
 from operando.plots.points import (
     comparable,
     draw_against,
@@ -26,7 +26,7 @@ from operando.plots.points import (
     share_limits,
 )
 from operando.plots.series import counted, series_of
-from operando.plots.style import LINE, figure, footnote, look, stacked, wrap
+from operando.plots.style import look, stacked, wrap
 from operando.plots.timeline import since_label, titled
 
 HEIGHTS = {"number": 1.75, "voltage": 1.5}
@@ -75,7 +75,7 @@ def observable(
     cycles = np.unique(np.concatenate([series.cycle for series in places.values()]))
     with look():
         lines = wrap([counted(place, series) for place, series in places.items()] + key(marks))
-        shown, rows, cell, legend = _panels(len(places), lines)
+        shown, rows, cell, legend = paired_panels(len(places), lines, **HEIGHTS)
         cell.set_xlim(*time_limits(dataset, electrochemistry, since=since))
         for (left, right), (place, series) in zip(rows, places.items(), strict=True):
             here = at_position(marks, place, among=list(places))
@@ -93,20 +93,3 @@ def observable(
         rows[-1][1].set_xlabel("Voltage (V)")
         explain(shown, legend, list(places.values()), cycles, events=bool(marks))
     return shown
-
-
-def _panels(count: int, lines: Sequence[str]) -> tuple[Figure, list[tuple[Axes, Axes]], Axes, Axes]:
-    heights = [HEIGHTS["number"]] * count + [HEIGHTS["voltage"], LINE * len(lines)]
-    shown = figure(height=sum(heights) + 0.55)
-    grid = shown.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[2.1, 1])
-    footnote(shown.add_subplot(grid[-1, :]), lines)
-    cell = shown.add_subplot(grid[count, 0])
-    legend = shown.add_subplot(grid[count, 1])
-    rows: list[tuple[Axes, Axes]] = []
-    for row in range(count):
-        left = shown.add_subplot(grid[row, 0], sharex=cell)
-        right = shown.add_subplot(grid[row, 1], sharey=left, sharex=rows[0][1] if rows else None)
-        left.tick_params(labelbottom=False)
-        right.tick_params(labelbottom=row == count - 1, labelleft=False)
-        rows.append((left, right))
-    return shown, rows, cell, legend

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from operando import arguments
-from operando.errors import OperandoError, RequestError
+from operando.errors import RequestError
 from operando.model import check
+from operando.reading.nexus_series import attributes, group, iso, whole_file, write_series
 
 if TYPE_CHECKING:
     import h5py
 
 URL = "https://manual.nexusformat.org/classes/contributed_definitions/NXxas.html"
-NOT_TOLD = ("time", "time_start", "time_end", "file_index")
-"""Coordinates that have a place of their own, or that mean nothing in another file."""
 DETECTORS = {"i0": "i0", "i1": "itrans", "iref": "irefer", "fluorescence": "ifluor"}
 SUBENTRIES = {"mu_reference": "reference", "mu_fluorescence": "fluorescence"}
 PROVENANCE = ("source_files", "reader", "reader_version", "clock", "problems", "alignment")
-SECOND = np.timedelta64(1, "s")
 
 
 def write_nxxas(frames: xr.Dataset, path: str | Path) -> Path:
@@ -57,21 +54,9 @@ def write_nxxas(frames: xr.Dataset, path: str | Path) -> Path:
         `frames` are no dataset of ours.
     """
     _check(frames, path)
-    import h5py
-
     target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(part, "w") as file:
-            file.attrs.update(NX_class="NXroot", default="entry", creator="operando")
-            _write_entry(_group(file, "entry", "NXentry"), frames)
-        os.replace(part, target)
-    except OperandoError:
-        raise
-    except OSError as error:
-        raise RequestError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        _write_entry(group(file, "entry", "NXentry"), frames)
     return target
 
 
@@ -96,60 +81,63 @@ def _write_entry(entry: h5py.Group, frames: xr.Dataset) -> None:
     sample = str(frames.attrs.get("sample") or "not stated")
     element, edge = str(frames.attrs["element"]), str(frames.attrs["edge"])
     entry["title"] = f"{sample}, {element} {edge}"
-    entry["start_time"] = _iso(start.min())
-    entry["end_time"] = _iso(end.max())
-    _group(entry, "sample", "NXsample")["name"] = sample
-    instrument = _group(entry, "instrument", "NXinstrument")
+    entry["start_time"] = iso(start.min())
+    entry["end_time"] = iso(end.max())
+    group(entry, "sample", "NXsample")["name"] = sample
+    instrument = group(entry, "instrument", "NXinstrument")
     instrument["name"] = str(frames.attrs.get("instrument", "not stated"))
     matrices = _write_spectrum(entry, frames, "mu")
     for ours, name in SUBENTRIES.items():
         if ours in frames:
-            subentry = _group(entry, name, "NXsubentry")
+            subentry = group(entry, name, "NXsubentry")
             subentry["title"] = f"{name}, {element} {edge}"
             foil = "reference foil" if name == "reference" else sample
-            _group(subentry, "sample", "NXsample")["name"] = foil
+            group(subentry, "sample", "NXsample")["name"] = foil
             matrices |= _write_spectrum(subentry, frames, ours, energy=entry["energy"])
     for ours, name in DETECTORS.items():
         if ours in frames:
-            detector = _group(instrument, name, "NXdetector")
+            detector = group(instrument, name, "NXdetector")
             matrices[ours] = _matrix(detector, "data", frames[ours])
     _fill(matrices, frames)
-    _write_series(_group(entry, "series", "NXdata"), frames)
+    series = group(entry, "series", "NXdata")
+    told = write_series(series, frames)
+    if "temperature" in told and frames["temperature"].dtype.kind in "iuf":
+        entry["sample"]["temperature"] = series["temperature"]
     _write_plot(entry, stacked=frames.sizes["time"] > 1)
-    _write_process(_group(entry, "process", "NXprocess"), frames)
+    _write_process(group(entry, "process", "NXprocess"), frames)
 
 
 def _write_spectrum(
-    group: h5py.Group, frames: xr.Dataset, name: str, *, energy: h5py.Dataset | None = None
+    made: h5py.Group, frames: xr.Dataset, name: str, *, energy: h5py.Dataset | None = None
 ) -> dict[str, h5py.Dataset]:
     """Write the fields of an NXxas; return the data sets that are still to be filled, by name."""
-    group["definition"] = "NXxas"
-    group["definition"].attrs["URL"] = URL
-    _group(group, "element", "NXelement")["symbol"] = str(frames.attrs["element"])
-    _group(group, "edge", "NXabsorption_edge")["name"] = str(frames.attrs["edge"])
-    group["is_experimental"] = np.bool_(not frames.attrs.get("calculated"))
+    made["definition"] = "NXxas"
+    made["definition"].attrs["URL"] = URL
+    group(made, "element", "NXelement")["symbol"] = str(frames.attrs["element"])
+    group(made, "edge", "NXabsorption_edge")["name"] = str(frames.attrs["edge"])
+    made["is_experimental"] = np.bool_(not frames.attrs.get("calculated"))
     modes = {"mu": frames["mu"].attrs.get("mode"), "mu_fluorescence": "fluorescence"}
     mode = modes.get(name, "transmission")
     if mode in ("transmission", "fluorescence"):
-        group["mode"] = mode
+        made["mode"] = mode
     if energy is None:
-        group["energy"] = frames["energy"].values.astype(np.float64)
-        group["energy"].attrs["units"] = "eV"
+        made["energy"] = frames["energy"].values.astype(np.float64)
+        made["energy"].attrs["units"] = "eV"
     else:
-        group["energy"] = energy
-    found = {name: _matrix(group, "intensity", frames[name])}
+        made["energy"] = energy
+    found = {name: _matrix(made, "intensity", frames[name])}
     if f"{name}_sigma" in frames:
-        found[f"{name}_sigma"] = _matrix(group, "intensity_errors", frames[f"{name}_sigma"])
+        found[f"{name}_sigma"] = _matrix(made, "intensity_errors", frames[f"{name}_sigma"])
     if name != "mu":
-        _write_plot(group, stacked=frames.sizes["time"] > 1)
+        _write_plot(made, stacked=frames.sizes["time"] > 1)
     return found
 
 
-def _matrix(group: h5py.Group, name: str, values: xr.DataArray) -> h5py.Dataset:
+def _matrix(made: h5py.Group, name: str, values: xr.DataArray) -> h5py.Dataset:
     """Return an empty data set of the shape of some spectra, without time where there is one."""
     shape = values.shape if values.shape[0] > 1 else values.shape[1:]
-    dataset = group.create_dataset(name, shape, np.float64)
-    dataset.attrs.update(_attributes(values))
+    dataset = made.create_dataset(name, shape, np.float64)
+    dataset.attrs.update(attributes(values))
     return dataset
 
 
@@ -171,86 +159,26 @@ def _blocks(frames: xr.Dataset) -> Iterator[slice]:
         first += length
 
 
-def _write_series(group: h5py.Group, frames: xr.Dataset) -> None:
-    """Write what is known of each spectrum, on one axis of time."""
-    start = frames["time_start"].values
-    group["time"] = (frames["time"].values - start.min()) / SECOND
-    group["time"].attrs.update(
-        units="s", start=_iso(start.min()), long_name="middle of the exposure"
-    )
-    sigma = json.loads(frames.attrs.get("clock", "{}")).get("sigma_s")
-    if sigma is not None:
-        group["time"].attrs["sigma_s"] = float(sigma)
-    for name in ("start", "end"):
-        group[f"{name}_time"] = np.array(
-            [_iso(moment) for moment in frames[f"time_{name}"].values], "S"
-        )
-    told = [
-        str(name)
-        for name, variable in frames.variables.items()
-        if variable.dims == ("time",) and name not in NOT_TOLD and variable.dtype.kind in "iufbUO"
-    ]
-    for name in told:
-        _write_column(group, name, frames[name])
-        group[name].attrs.update(_attributes(frames[name]))
-    numbers = [name for name in told if frames[name].dtype.kind in "iuf"]
-    signal = "voltage" if "voltage" in numbers else next(iter(numbers), None)
-    group.attrs.update(axes="time", time_indices=0)
-    if signal is not None:
-        group.attrs["signal"] = signal
-    if "temperature" in numbers:
-        group.parent["sample"]["temperature"] = group["temperature"]
-
-
-def _write_column(group: h5py.Group, name: str, column: xr.DataArray) -> None:
-    """Write one number or word of each spectrum; words in UTF-8, all of one length."""
-    import h5py
-
-    values = column.values
-    if values.dtype.kind in "UO":
-        words = np.char.encode(values.astype(str), "utf-8")
-        values = words.astype(h5py.string_dtype("utf-8", words.dtype.itemsize))
-    group[name] = values
-
-
-def _write_plot(group: h5py.Group, *, stacked: bool) -> None:
+def _write_plot(made: h5py.Group, *, stacked: bool) -> None:
     """Write the NXdata that a viewer opens first: links to what is there already."""
-    plot = _group(group, "data", "NXdata")
-    plot["energy"], plot["intensity"] = group["energy"], group["intensity"]
+    plot = group(made, "data", "NXdata")
+    plot["energy"], plot["intensity"] = made["energy"], made["intensity"]
     axes = ["energy"]
-    if "intensity_errors" in group:
-        plot["intensity_errors"] = group["intensity_errors"]
-    if stacked and "series" in group:
-        plot["time"] = group["series"]["time"]
+    if "intensity_errors" in made:
+        plot["intensity_errors"] = made["intensity_errors"]
+    if stacked and "series" in made:
+        plot["time"] = made["series"]["time"]
         plot.attrs["time_indices"] = 0
         axes = ["time", "energy"]
     elif stacked:
         axes = [".", "energy"]
     plot.attrs.update(signal="intensity", axes=axes, energy_indices=len(axes) - 1)
-    group.attrs["default"] = "data"
+    made.attrs["default"] = "data"
 
 
-def _write_process(group: h5py.Group, frames: xr.Dataset) -> None:
-    group["program"] = "operando"
-    group["version"] = version("operando")
+def _write_process(made: h5py.Group, frames: xr.Dataset) -> None:
+    made["program"] = "operando"
+    made["version"] = version("operando")
     for name in PROVENANCE:
         if name in frames.attrs:
-            group[name] = str(frames.attrs[name])
-
-
-def _group(parent: h5py.Group, name: str, nexus: str) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = nexus
-    return group
-
-
-def _attributes(variable: xr.DataArray) -> dict[str, Any]:
-    return {
-        str(name): value
-        for name, value in variable.attrs.items()
-        if isinstance(value, str | int | float | np.ndarray | np.generic)
-    }
-
-
-def _iso(moment: np.datetime64) -> str:
-    return f"{np.datetime_as_string(moment.astype('datetime64[ns]'))}+00:00"
+            made[name] = str(frames.attrs[name])
