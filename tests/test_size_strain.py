@@ -204,3 +204,31 @@ def test_another_axis_or_no_share_is_refused() -> None:
         size_strain(tracks(20, 0, axis="q"), instrument=INSTRUMENT)
     with pytest.raises(RequestError, match="and eta"):
         size_strain(tracks(20, 0).drop_vars("eta"), instrument=INSTRUMENT)
+
+
+@pytest.mark.parametrize("lines", [4, 6, 12])
+def test_sigma_of_the_instrument_is_its_error(lines: int) -> None:
+    """What a fit of noisy widths is off by, on average over the lines: the widths are known."""
+    angle = np.linspace(10, 80, lines)
+    tangent = np.tan(np.radians(angle / 2))
+    width = np.sqrt(0.01 * tangent**2 - 0.004 * tangent + 0.003)
+    rng = np.random.default_rng(lines)
+    errors, promised = [], []
+    for _ in range(300):
+        numbers = {
+            "centre": angle,
+            "centre_sigma": np.full(lines, 1e-4),
+            "fwhm": width + 2e-3 * rng.normal(size=lines),
+            "fwhm_sigma": np.full(lines, 1e-3),
+            "eta": np.full(lines, 0.5),
+            "eta_sigma": np.full(lines, 0.05),
+        }
+        standard = xr.Dataset(
+            {name: (("time", "line"), values[None]) for name, values in numbers.items()},
+            {"time": [np.datetime64("2026-01-01", "ns")], "line": [f"l{i}" for i in range(lines)]},
+            {"axis": "two_theta", "wavelength_angstrom": 0.5},
+        )
+        found = instrument_function(standard)
+        errors.append(np.mean((found.fwhm(np.radians(angle)) - width) ** 2))
+        promised.append(found.sigma**2)
+    assert np.sqrt(np.mean(errors) / np.mean(promised)) == pytest.approx(1.0, abs=0.12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,14 +67,19 @@ def expected_lines(
     amplitude = np.array(
         [abs(calculator.calculate_sf_from_small_structure(structure, list(h))) for h in hkl]
     )
-    many = np.array([_multiplicity(operations, list(h)) for h in hkl])
+    alike = [_equivalent(operations, list(h)) for h in hkl]
+    many = np.array([len(one) for one in alike])
     spacing = np.asarray(structure.cell.calculate_d_array(hkl), dtype=float)
-    return _merged(spacing, many * amplitude**2 * _lorentz(spacing, wavelength), hkl)
+    intensity = many * amplitude**2 * _lorentz(spacing, wavelength)
+    return _merged(spacing, intensity, [max(one) for one in alike])
 
 
-def _multiplicity(operations: object, hkl: list[int]) -> int:
-    equivalent = {tuple(op.apply_to_hkl(hkl)) for op in operations.sym_ops}  # type: ignore[attr-defined]
-    return len(equivalent | {tuple(-i for i in one) for one in equivalent})
+def _equivalent(operations: Any, hkl: list[int]) -> set[tuple[int, int, int]]:
+    """Return all reflections of one spacing and amplitude, their opposites among them."""
+    found = {tuple(operation.apply_to_hkl(hkl)) for operation in operations.sym_ops}
+    return {(one[0], one[1], one[2]) for one in found} | {
+        (-one[0], -one[1], -one[2]) for one in found
+    }
 
 
 def _lorentz(spacing: Array, wavelength: float | None) -> Array:
@@ -86,7 +92,7 @@ def _lorentz(spacing: Array, wavelength: float | None) -> Array:
     return np.where(seen, 1.0 / (sine**2 * cosine), 0.0)
 
 
-def _merged(spacing: Array, intensity: Array, hkl: npt.NDArray[np.integer]) -> Expected:
+def _merged(spacing: Array, intensity: Array, hkl: list[tuple[int, int, int]]) -> Expected:
     order = np.argsort(-spacing, kind="stable")
     groups: list[list[int]] = []
     for at in order:
@@ -99,5 +105,5 @@ def _merged(spacing: Array, intensity: Array, hkl: npt.NDArray[np.integer]) -> E
     return Expected(
         spacing[leads] if leads else np.zeros(0),
         total / max(float(total.max(initial=0.0)), 1e-300),
-        [(int(hkl[i][0]), int(hkl[i][1]), int(hkl[i][2])) for i in leads],
+        [hkl[i] for i in leads],
     )

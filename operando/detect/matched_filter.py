@@ -30,7 +30,7 @@ CORE, WHOLE = 0.9, 0.55
 """Shares of the points within a width, and of the stretch, that must be measured."""
 TILE = 256
 """Frames that are projected at once, so that a stretch of them stays in the cache."""
-SPIKE = 4.0
+SPIKE = 3.0
 """Sigma by which a frame may exceed what lasts as long as a line must."""
 
 
@@ -147,7 +147,7 @@ def windows(frames: int, shortest: int) -> list[int]:
 
 @numba.njit(nogil=True, cache=True)
 def cut_spikes(response: Array, variance: Array, shortest: int) -> None:
-    """Hold responses (p, n) of more than 4 sigma to what lasts, plus 4 sigma, in place.
+    """Hold responses (p, n) of more than 3 sigma to what lasts, plus 3 sigma, in place.
 
     What lasts is the largest, over the windows of `shortest` frames around a frame, of the least in
     a window (a morphological opening); for losses the opposite. A cosmic ray does not last.

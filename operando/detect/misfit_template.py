@@ -44,6 +44,8 @@ class Tracks:
     centre: Array
     fwhm: Array
     eta: Array
+    doublet: tuple[float, float] = (1.0, 0.0)
+    """Wavelength of a second line over that of the first, and its share of the area."""
 
     @property
     def height(self) -> Array:
@@ -78,14 +80,26 @@ def read_tracks(tracks: xr.Dataset, time: npt.NDArray[np.datetime64], series: Se
         eta = np.full(area.shape, 1.0 if tracks.attrs.get("profile") == "lorentzian" else 0.0)
     known = np.isfinite(centre) & np.isfinite(fwhm) & (fwhm > 0) & _believed(here)
     kept = known.any(axis=0)
-    held = [_held(part[:, kept], known[:, kept]) for part in (centre, fwhm, eta)]
+    centre, fwhm, eta = (_held(part[:, kept], known[:, kept]) for part in (centre, fwhm, eta))
     scale = series.scale[:, None]
     return Tracks(
         [str(name) for name in here["line"].values[kept]],
         np.nan_to_num(area[:, kept]) / scale,
         np.nan_to_num(error[:, kept], nan=np.inf) / scale,
-        *held,
+        centre,
+        fwhm,
+        eta,
+        _doublet(tracks),
     )
+
+
+def _doublet(tracks: xr.Dataset) -> tuple[float, float]:
+    """Return ratio of the wavelengths and share of the second line, of the whole area."""
+    told = tracks.attrs.get("doublet", "none")
+    if isinstance(told, str):
+        return 1.0, 0.0
+    ratio, intensity = (float(number) for number in told)
+    return ratio, intensity / (1.0 + intensity)
 
 
 def _believed(tracks: xr.Dataset) -> npt.NDArray[np.bool_]:
@@ -133,9 +147,14 @@ def _model(axis: Array, tracks: Tracks, line: int, rows: slice) -> Array:
     centre, fwhm, eta = (
         part[rows, line, None] for part in (tracks.centre, tracks.fwhm, tracks.eta)
     )
-    return np.asarray(
-        tracks.area[rows, line, None] * profile(axis, centre=centre, fwhm=fwhm, eta=eta)
-    )
+    ratio, second = tracks.doublet
+    shape = (1.0 - second) * profile(axis, centre=centre, fwhm=fwhm, eta=eta)
+    if second > 0.0:
+        # Bragg: the same spacing at another wavelength
+        sine = np.minimum(ratio * np.sin(np.deg2rad(centre) / 2.0), 1.0)
+        other = 2.0 * np.rad2deg(np.arcsin(sine))
+        shape += second * profile(axis, centre=other, fwhm=fwhm, eta=eta)
+    return np.asarray(tracks.area[rows, line, None] * shape)
 
 
 def _covered(series: Series, tracks: Tracks) -> npt.NDArray[np.bool_]:

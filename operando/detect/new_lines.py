@@ -304,11 +304,19 @@ def _kind(
         there = held[near <= 0.5 * own.width].max(initial=0.0)
         return "lost" if there > MATCHING * size and not moved else "other", -1
     if all(_holds(filter_, pattern, changed, change, series.known) for filter_ in bank):
-        close = np.flatnonzero(near <= own.width)
-        place = int(own.places[close[held[close].argmax()]])
-        aside = abs(place - change.index) > BESIDE * own.width
-        return ("beside", place) if aside and not moved else ("other", -1)
+        # the narrower filter sees better where lines are
+        there, here = (_top(bank[0], part, change) for part in (pattern, changed))
+        aside = abs(there - here) > BESIDE * bank[0].width
+        return ("beside", there) if aside and not moved else ("other", -1)
     return "new", -1
+
+
+def _top(filter_: Filter, values: Array, change: Change) -> int:
+    """Return the point within a width of a change where a filter sees most."""
+    close = np.flatnonzero(np.abs(filter_.places - change.index) <= change.width)
+    if close.size == 0:
+        return change.index
+    return int(filter_.places[close[areas(filter_, values)[close].argmax()]])
 
 
 def _is_hump(gained: Array, change: Change, bank: Sequence[Filter]) -> bool:

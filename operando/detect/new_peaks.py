@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import xarray as xr
 
 from operando.detect.chance import threshold
 from operando.detect.common_shift import Shift, clear_lines, common_shift, follow
+from operando.detect.event import Event
 from operando.detect.findings import Findings
 from operando.detect.frame_series import Rows, Series, choose_reference, on_one_scale, usable
 from operando.detect.line_areas import Line
@@ -20,7 +22,7 @@ from operando.detect.lost_lines import common_loss, lost, lost_tracks
 from operando.detect.matched_filter import filters
 from operando.detect.misfit_template import Tracks, read_tracks, without_lines
 from operando.detect.new_lines import BESIDE, Found, search
-from operando.detect.phase_candidates import surroundings
+from operando.detect.phase_candidates import Surroundings, surroundings
 from operando.detect.seen_lines import MEASURED, Seen, groups, join, measured
 from operando.errors import RequestError
 from operando.model import axes_of, technique_of
@@ -52,7 +54,7 @@ def new_peaks(
     lines of four widths above a quadratic background; sums over windows of `minimum_frames` times
     powers of root two are scored with the noise of the window and of the reference, with the
     skewness of counts, and with 2 % of any line of the reference, which does not average down. What
-    does not last for `minimum_frames` (a cosmic ray) is held to 4 sigma. The largest score is held
+    does not last for `minimum_frames` (a cosmic ray) is held to 3 sigma. The largest score is held
     against the same quantity in noise (`operando.detect.chance`). The strongest change is taken
     first and its surroundings are left out; a gain is a new line unless the reference has a fifth
     of it within a width, or only a wide filter sees it. Lines whose areas rise and fall together
@@ -120,7 +122,9 @@ def new_peaks(
         return Findings(events=[], status=f"not calibrated: {told}")
     rows = rows[rows >= known[0]]
     series = _series(frames, values, signal, rows, len(known), mask)
-    lines = None if tracks is None else read_tracks(tracks, frames["time"].values[rows], series)
+    seen = np.asarray(np.isfinite(series.values).all(axis=0))
+    around = surroundings(frames, seen=seen, phases=phases or {})
+    lines = _lines(tracks, frames["time"].values[rows], series)
     if lines is not None:
         series = without_lines(series, lines)
     shift = common_shift(series, WIDTHS)
@@ -129,21 +133,11 @@ def new_peaks(
     found = search(series, widths=WIDTHS, shortest=minimum_frames, threshold=limit)
     clear = _clear(series)
     gains, losses, all_lost = _told_apart(series, lines, found, clear, minimum_frames, limit)
+    around = replace(around, known=clear, beside=_beside(series, lines, gains, found))
     calibration = (
         f"{100 * false_alarm:g} % false alarms per experiment: largest score in series without "
         f"change, {limit:.2f}"
     )
-    passed = found.count - len(gains.lines) - len(losses.lines)
-    status = "; ".join(
-        [
-            f"calibrated: {calibration}",
-            f"{passed} changes of known or unclear lines not counted",
-            *_common(shift, series, frames, rows, minimum_frames),
-            *(["nearly all lines are lost together: sample out of the beam?"] if all_lost else []),
-        ]
-    )
-    if not gains.lines and not losses.lines:
-        return Findings(events=[], status=status)
     facts: dict[str, Any] = {
         "measurement": measurement,
         "technique": technique_of(frames),
@@ -153,30 +147,46 @@ def new_peaks(
         "calibration": calibration,
         "size_units": area_units(frames, signal),
     }
-    around = surroundings(
-        frames,
-        seen=np.asarray(np.isfinite(series.values).all(axis=0)),
-        known=clear,
-        beside=_beside(series, lines, gains, found),
-        phases=phases or {},
+    kept, events = _events(frames, rows, gains, losses, around, len(known), minimum_frames, facts)
+    counted = 0 if kept is None else len(kept.lines)
+    status = "; ".join(
+        [
+            f"calibrated: {calibration}",
+            f"{max(found.count - counted, 0)} changes of known or unclear lines not counted",
+            *_common(shift, series, frames, rows, minimum_frames),
+            *(["nearly all lines are lost together: sample out of the beam?"] if all_lost else []),
+        ]
     )
-    events = [
-        line_event(
-            frames,
-            rows,
-            seen.only(group),
-            around,
-            reference=series.reference,
-            shortest=minimum_frames,
-            facts=facts,
+    areas = None if kept is None else line_areas(frames, rows, kept, signal)
+    return Findings(events=events, status=status, areas=areas)
+
+
+def _events(
+    frames: xr.Dataset,
+    rows: Rows,
+    gains: Seen,
+    losses: Seen,
+    around: Surroundings,
+    reference: int,
+    shortest: int,
+    facts: dict[str, Any],
+) -> tuple[Seen | None, list[Event]]:
+    """Return events that last, in order of onset, and all their lines."""
+    together = [seen.only(group) for seen in (gains, losses) for group in groups(seen)]
+    pairs = [
+        (
+            seen,
+            line_event(
+                frames, rows, seen, around, reference=reference, shortest=shortest, facts=facts
+            ),
         )
-        for seen in (gains, losses)
-        for group in groups(seen)
+        for seen in together
     ]
-    events.sort(key=lambda event: (event.onset_latest, -event.score))
-    return Findings(
-        events=events, status=status, areas=line_areas(frames, rows, join(gains, losses), signal)
-    )
+    pairs = [(seen, event) for seen, event in pairs if len(event.evidence) >= shortest]
+    if not pairs:
+        return None, []
+    events = sorted((event for _, event in pairs), key=lambda one: (one.onset_latest, -one.score))
+    return join(*(seen for seen, _ in pairs)), events
 
 
 def _two_dimensional(frames: xr.Dataset, signal: str) -> Array:
@@ -204,6 +214,16 @@ def _series(
         reference=reference,
         mask=mask,
     )
+
+
+def _lines(
+    tracks: xr.Dataset | None, time: npt.NDArray[np.datetime64], series: Series
+) -> Tracks | None:
+    """Return the tracked lines, None where there are none to take off."""
+    if tracks is None:
+        return None
+    lines = read_tracks(tracks, time, series)
+    return lines if lines.names else None
 
 
 def _threshold(series: Series, *, shortest: int, false_alarm: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from scipy.stats import binom
 from operando.detect.cif_lines import Expected, expected_lines
 from operando.detect.d_ratios import best_family
 from operando.detect.line_areas import Line
+from operando.errors import RequestError
 from operando.model import axes_of
 
 Array = npt.NDArray[np.float64]
@@ -40,11 +41,12 @@ class Surroundings:
     """Range of the axis that was searched."""
     step: float
     wavelength: float | None
-    known: Array
+    known: Array = field(default_factory=lambda: np.zeros(0))
     """Where the reference has clear lines: a new line there would not be seen as new."""
     beside: Mapping[int, float] = field(default_factory=dict)
     """Index of a change -> the line of the reference within a width."""
-    phases: Mapping[str, str | Path] = field(default_factory=dict)
+    phases: Mapping[str, Expected] = field(default_factory=dict)
+    """Lines of structures that may form."""
 
     @property
     def has_spacings(self) -> bool:
@@ -69,26 +71,39 @@ class Surroundings:
 
 
 def surroundings(
-    frames: xr.Dataset,
-    *,
-    seen: npt.NDArray[np.bool_],
-    known: Array,
-    beside: Mapping[int, float],
-    phases: Mapping[str, str | Path],
+    frames: xr.Dataset, *, seen: npt.NDArray[np.bool_], phases: Mapping[str, str | Path]
 ) -> Surroundings:
-    """Return what the frames tell; `seen` are the points of the axis outside all masks."""
+    """Return what the frames tell; `seen` are the points of the axis outside all masks.
+
+    Raises
+    ------
+    RequestError
+        Phases where there are no spacings, or a CIF that cannot be used.
+    """
     axis = axes_of(frames)[0]
     grid = np.asarray(frames[axis].values, dtype=float)
     wavelength = frames.attrs.get("wavelength_angstrom")
-    return Surroundings(
+    around = Surroundings(
         axis=axis,
         span=(float(grid[seen].min()), float(grid[seen].max())),
         step=float(np.median(np.diff(grid))),
         wavelength=None if wavelength is None else float(wavelength),
-        known=known,
-        beside=beside,
-        phases=phases,
     )
+    if not phases:
+        return around
+    if not around.has_spacings:
+        raise RequestError(
+            f"phases: {axis!r} has no spacings to compare; expected q, or two_theta and the "
+            "attribute wavelength_angstrom"
+        )
+    ends = 1.0 / around.inverse(np.array(around.span))
+    lines = {
+        name: expected_lines(
+            path, longest=float(ends[0]), shortest=float(ends[1]), wavelength=around.wavelength
+        )
+        for name, path in phases.items()
+    }
+    return replace(around, phases=lines)
 
 
 def assign(lines: Sequence[Line], around: Surroundings) -> dict[str, Any]:
@@ -149,7 +164,7 @@ def _by_spacing(
             told["order"] = dict(
                 zip((line.change.index for line in apart), family.order, strict=True)
             )
-    compared = [_compared(name, path, lines, around) for name, path in around.phases.items()]
+    compared = [_compared(name, one, lines, around) for name, one in around.phases.items()]
     named = [one for one in compared if one is not None]
     named.sort(key=lambda one: (one["chance"], -len(one["found"])))
     if named:
@@ -167,13 +182,9 @@ def _tolerance(line: Line, around: Surroundings) -> float:
 
 
 def _compared(
-    name: str, path: str | Path, lines: Sequence[Line], around: Surroundings
+    name: str, structure: Expected, lines: Sequence[Line], around: Surroundings
 ) -> dict[str, Any] | None:
     """Return which strong lines of a structure are among the new ones; None: none is in range."""
-    ends = 1.0 / around.inverse(np.array(around.span))
-    structure = expected_lines(
-        path, longest=float(ends[0]), shortest=float(ends[1]), wavelength=around.wavelength
-    )
     strong = np.flatnonzero(structure.intensity >= STRONG)
     if strong.size == 0:
         return None

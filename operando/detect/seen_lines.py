@@ -42,12 +42,12 @@ class Seen:
         return Seen(lines, self.area[:, chosen], self.sigma[:, chosen])
 
 
-def join(one: Seen, other: Seen) -> Seen:
-    """Return the lines of both."""
+def join(*parts: Seen) -> Seen:
+    """Return the lines of all parts."""
     return Seen(
-        [*one.lines, *other.lines],
-        np.concatenate([one.area, other.area], axis=1),
-        np.concatenate([one.sigma, other.sigma], axis=1),
+        [line for part in parts for line in part.lines],
+        np.concatenate([part.area for part in parts], axis=1),
+        np.concatenate([part.sigma for part in parts], axis=1),
     )
 
 

@@ -18,6 +18,7 @@ from scipy.special import chdtrc
 from operando import arguments
 from operando.errors import RequestError
 from operando.model import STATES, flag_attributes, positions
+from operando.observables.lines.measured import believed
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -198,13 +199,10 @@ def _before(series: xr.Dataset, rows: Index, baseline: int | None) -> Mask:
     return np.asarray(rows < first)
 
 
-def _believed(part: xr.Dataset) -> Mask:
+def _believed(part: xr.Dataset, *, despite: tuple[str, ...] = ()) -> Mask:
     """Return where numbers of tracks may be used, (n, lines)."""
     good = np.isfinite(part["area"].values) & np.isfinite(part["area_sigma"].values)
-    if "assessment" in part:
-        cautions = int(part["assessment"].attrs.get("cautions", 0))
-        good &= (part["assessment"].values & ~cautions) == 0
-    return np.asarray(good)
+    return np.asarray(good & believed(part, despite=despite))
 
 
 def _reference(part: xr.Dataset, before: Mask) -> _Reference:
@@ -299,7 +297,8 @@ def _returns(part: xr.Dataset, along: str) -> tuple[Array, Array, Array, npt.NDA
         return distance, spread, chi2, count
     half, state = part["half_cycle"].values, part["state"].values
     place = part[along].values.astype(float)
-    good = _believed(part)
+    # a band that is gone has an area: that it went is what matters most
+    good = _believed(part, despite=("weak",))
     value, sigma = (np.where(good, part[name].values, np.nan) for name in ("area", "area_sigma"))
     moving = ~np.isin(state, STILL) & np.isfinite(place) & (half >= 0)
     for rows in positions(part).values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
+from operando.errors import OperandoError
 from operando.observables import (
     apply_standard,
     band_quality,
@@ -33,9 +34,12 @@ def derive(observed: dict[str, xr.Dataset], step: OnLines) -> xr.Dataset:
     Raises
     ------
     RequestError
-        A line that was not tracked, or what the verb asks for is not there.
+        A line that was not tracked, or what the verb asks for is not there; names the step.
     """
-    return _derived(observed[step.tracks], step).assign_attrs(kind=step.kind)
+    try:
+        return _derived(observed[step.tracks], step).assign_attrs(kind=step.kind)
+    except OperandoError as error:
+        raise type(error)(f"observe {step.name!r}: {error}") from error
 
 
 def _derived(tracks: xr.Dataset, step: OnLines) -> xr.Dataset:

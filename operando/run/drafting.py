@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from operando import clocks
 from operando.corrections.cosmic_rays import remove_cosmic_rays
-from operando.errors import RequestError, UnknownFormatError
-from operando.model import signal_of
+from operando.errors import ReadError, RequestError, UnknownFormatError
+from operando.model import axes_of, signal_of
 from operando.observables.lines.finding import find_lines
 from operando.reading import Inspection, inspect
 from operando.reading.files import expand
@@ -22,13 +24,14 @@ from operando.reading.registry import claims, formats, load
 from operando_readers._reader import File
 
 POSITIONS = (
-    r"[_-](interface|bulk)[_-]",
-    r"[_-](PE|SSE|NE)[_-]",
+    r"[_-](interface|bulk)[_.-]",
+    r"[_-](PE|SSE|NE)[_.-]",
     r"((?:pos|spot|point|layer)\d+)",
 )
 """Names of spots and layers that people put into file names."""
 
 FIRST_FRAMES = 12
+"""Frames that lines are looked for in: of as many files, so that each spot has its turn."""
 MOST_WINDOWS = 12
 """Windows that a draft proposes."""
 BEST_LOG_FIRST = ("biologic_mpt", "neware_ndax", "biologic_mpr")
@@ -152,15 +155,16 @@ def _measurement(
     if seen.zone is None:
         _need_zone(seen, tz, "--tz")
         lines += [f"tz = {_quote(tz)}  # zone of the computer that wrote the times"]
-    if position := _position(files):
+    position = _position(files)
+    if position is not None:
         lines += [f"position = {json.dumps(position)}  # which spot, from the file name"]
     first = load(files[0], format=format, options={})
     if "exposure" not in first.coords and seen.first is not None:
         lines += ["# exposure_s = 60.0  # the files do not say how long an exposure is: declare it"]
-    return lines + _steps(seen, first)
+    return lines + _steps(seen, first, files, position)
 
 
-def _steps(seen: Inspection, first: Any) -> list[str]:
+def _steps(seen: Inspection, first: Any, files: list[File], position: str | None) -> list[str]:
     if seen.technique == "xas":
         low, high, _ = seen.axes["energy"]
         e0 = _edge(first)
@@ -199,7 +203,8 @@ def _steps(seen: Inspection, first: Any) -> list[str]:
             "  points = 2000",
             *_NEW_PEAKS,
         ]
-    return [*_cleaning(seen.technique), *_peaks(first), *_NEW_PEAKS]
+    shown = _first_frames(files, seen.format, position)
+    return [*_cleaning(seen.technique), *_peaks(shown), *_NEW_PEAKS]
 
 
 _NEW_PEAKS = ("", "  [[measurement.detect]]", '  kind = "new_peaks"')
@@ -211,13 +216,44 @@ def _cleaning(technique: str) -> list[str]:
     return ["", "  [[measurement.correct]]", '  kind = "cosmic_rays"']
 
 
-def _peaks(first: Any) -> list[str]:
+def _first_frames(files: list[File], format: str, position: str | None) -> xr.Dataset:
+    """Return the first frames of the first files of each spot, on the axis of the first."""
+    each = max(FIRST_FRAMES // len(files), 1)
+    shown: list[xr.Dataset] = []
+    for file, spot in _in_turn(files, position)[:FIRST_FRAMES]:
+        try:
+            part = load(file, format=format, options={}).isel(time=slice(0, each))
+        except ReadError:  # the run says so; other files show the lines
+            continue
+        part = part[[n for n in ("intensity", "intensity_sigma") if n in part]]
+        part = part.reset_coords(drop=True)
+        if shown and not all(part[axis].equals(shown[0][axis]) for axis in axes_of(part)):
+            continue
+        shown.append(part.assign_coords(position=("time", [spot] * part.sizes["time"])))
+    whole = xr.concat(shown, "time", combine_attrs="override")
+    order = np.arange(whole.sizes["time"]).astype("datetime64[ns]")
+    return whole.assign_coords(time=order)
+
+
+def _in_turn(files: list[File], position: str | None) -> list[tuple[File, str]]:
+    """Return files and their spots: the first of each spot, then the second of each ..."""
+    matches = [re.search(position, file.name) if position else None for file in files]
+    spots = [match[1] if match else "" for match in matches]
+    seen: Counter[str] = Counter()
+    turns = []
+    for spot in spots:
+        turns.append(seen[spot])
+        seen[spot] += 1
+    order = sorted(range(len(files)), key=turns.__getitem__)
+    return [(files[at], spots[at]) for at in order]
+
+
+def _peaks(shown: xr.Dataset) -> list[str]:
     """Propose windows around the lines of the first frames."""
-    shown = first.isel(time=slice(0, FIRST_FRAMES))
     if shown.attrs["technique"] == "raman":
-        order = np.arange(shown.sizes["time"]).astype("datetime64[ns]")
-        shown = remove_cosmic_rays(shown.assign_coords(time=order))
-    windows = find_lines(shown)[:MOST_WINDOWS]
+        shown = remove_cosmic_rays(shown)
+    found = find_lines(shown)
+    windows = found[:MOST_WINDOWS]
     if not windows:
         return []
     lines = [
@@ -231,6 +267,8 @@ def _peaks(first: Any) -> list[str]:
             f"    {{ name = {_quote(window.name)}, low = {window.low:.6g}, "
             f"high = {window.high:.6g}, lines = [{places}] }},"
         ]
+    if len(found) > len(windows):
+        lines += [f"    # {len(found) - len(windows)} more above {windows[-1].high:.6g}"]
     return [*lines, "  ]"]
 
 

@@ -39,7 +39,7 @@ EXPOSURES = ("count_time", "frame_exposure_time", "exposure_time")
 LATEST = 1e10
 DEEPEST = 6
 MOST_GROUPS = 10_000
-WORDS = ("long_name", "flag_meanings")
+WORDS = ("long_name", "flag_meanings", "ancillary_variables")
 FLAGS = ("flag_masks", "flag_values")
 INTENSITY_UNITS = {
     **dict.fromkeys(("count", "counts"), "count"),

@@ -40,8 +40,9 @@ class Caglioti:
 def instrument_function(standard: xr.Dataset, *, wavelength: float | None = None) -> Caglioti:
     """Learn Caglioti's function from the lines of a standard whose own width is nothing.
 
-    Weighted least squares of FWHM^2 over all frames and lines; eta is the weighted mean, sigma the
-    scatter of widths about the function over the root of how many lines are to spare.
+    Weighted least squares of FWHM^2 over all frames and lines; eta is the weighted mean. Of n lines
+    with residuals r the function has, on average over the lines, sigma^2 = 3/n sum(r^2)/(n - 3):
+    three parameters take up that part of the scatter. Between and beyond few lines it is larger.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def instrument_function(standard: xr.Dataset, *, wavelength: float | None = None
     u, v, w = np.linalg.lstsq(design, target, rcond=None)[0]
     left = width.value[use] - np.sqrt(np.maximum(u * tangent**2 + v * tangent + w, 0.0))
     share = float(np.average(eta[use], weights=weight**2))
-    scatter = float(np.sqrt(np.mean(left**2) / max(lines - 3, 1)))
+    scatter = float(np.sqrt(3 * np.mean(left**2) / max(lines - 3, 1)))
     return Caglioti(u=float(u), v=float(v), w=float(w), eta=share, sigma=scatter)
 
 

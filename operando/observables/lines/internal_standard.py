@@ -188,13 +188,17 @@ def apply_standard(tracks: xr.Dataset, correction: xr.Dataset) -> xr.Dataset:
 
     The sigma of the shift is added to each centre's in quadrature, statistical to statistical and
     systematic to systematic. It is alike for all lines of a frame: ratios of spacings do not have
-    it. The standard's own lines come out where they belong, with little scatter left to judge by.
+    it, and no number of lines averages it out. It is therefore told beside, and `lattice` carries
+    it as a whole. The standard's own lines come out where they belong, with little scatter left to
+    judge by.
 
     Returns
     -------
     Dataset
-        `tracks` with `centre` and its sigmas corrected, and `standard_assessment` of the correction
-        on time; NaN where there is none. The step is recorded in attrs["corrections"].
+        `tracks` with `centre` and its sigmas corrected, NaN where there is no correction. On (time,
+        line) `standard_move_stat` and `standard_move_syst` (degree): by how much one standard
+        deviation of the shift moves 2theta, with its sign. On time `standard_assessment`. The step
+        is recorded in attrs["corrections"].
 
     Raises
     ------
@@ -239,6 +243,10 @@ def apply_standard(tracks: xr.Dataset, correction: xr.Dataset) -> xr.Dataset:
     ):
         if name in tracks:
             result[name] = tracks[name].copy(data=values)
+    for part, size in (("stat", parts[1]), ("syst", parts[2])):
+        told = f"move of 2theta by the {part} sigma of the shift, common to all lines of a frame"
+        facts = {"units": "degree", "long_name": told}
+        result[f"standard_move_{part}"] = (("time", "line"), np.degrees(form * size), facts)
     result["standard_assessment"] = correction["assessment"]
     return recorded(
         result, "internal_standard", corrects=corrects, lines=str(correction.attrs["standard"])

@@ -28,6 +28,8 @@ HKL = Sequence[int]
 
 NOMINAL = 0.1
 """Wavelength in angstrom that stands in for a q axis: q and 2theta are then in proportion."""
+LEAST = 1e-12
+"""Part of the variance that is a line's own at least: what is left may be rounding."""
 DISAGREE = 3.0
 """Birge ratio from which the lines disagree: chi-square is nine times what sigma promises."""
 
@@ -79,7 +81,9 @@ def lattice(
     """Refine the unit cell in every frame from the centres of indexed lines.
 
     Weighted least squares in 2theta (`lattice_kernel`), each frame on its own, with weights
-    1/(centre_sigma^2 + scatter^2), the scatter being what the lines show beyond sigma. Lines
+    1/(centre_sigma^2 + scatter^2), the scatter being what the lines show beyond sigma. What an
+    internal standard is uncertain by moves all lines of a frame together: it is no part of these
+    weights, and moves the cell as a whole. Lines
     further than 5 robust standard deviations from the others' cell (more where few lines tell it)
     are left out, where there are 3 lines more than parameters.
 
@@ -135,9 +139,14 @@ def lattice(
     )
     two_theta = angles(chosen, used, despite=("poor_fit",))
     codes = np.array([1 if name == "zero_shift" else 2 for name in nuisances], dtype=np.int64)
-    y, sigma, stat = two_theta.value, two_theta.sigma, two_theta.stat
-    fit = _Fit(*refine(y, sigma, stat, design, codes, used))
-    result = _cell(chosen, crystal, fit, nuisances)
+    own, common = _apart(chosen, two_theta)
+    fit = _Fit(*refine(own.value, own.sigma, own.stat, design, codes, used))
+    moved = None
+    if common is not None:
+        there = np.where(fit.used, own.value + common.sigma, np.nan)
+        again = refine(there, own.sigma, own.stat, design, codes, used)
+        moved = _Moved(parameters=again[0], share=common.share)
+    result = _cell(chosen, crystal, fit, nuisances, moved)
     result = result.assign(_common(result, [*crystal.names, "volume"], spread / used))
     present = np.isfinite(two_theta.value)
     result = result.assign(_judged(fit, present, np.isnan(result["volume"].values)))
@@ -200,13 +209,54 @@ class _Fit:
         known = (self.ended == FITTED) & (self.spare > 0)
         return np.where(known, self.summary[:, 0] / np.maximum(self.spare, 1), np.nan)
 
-    def number(self, value: Array, slope: Array, at: slice, bad: Mask) -> Measured:
+    def number(
+        self, value: Array, slope: Array, at: slice, bad: Mask, moved: _Moved | None
+    ) -> Measured:
         """Return a function of some parameters, (n,), whose slopes along them are (n, p)."""
         total = _variance(slope, self.covariance[:, at, at])
         stat = _variance(slope, self.statistical[:, at, at])
+        if moved is not None:
+            by = (slope * (moved.parameters - self.parameters)[:, at]).sum(axis=1) ** 2
+            total, stat = total + by, stat + by * moved.share
         parts = (value, *np.sqrt([total, stat, np.maximum(total - stat, 0.0)]))
         value, sigma, stat, syst = (np.where(bad, np.nan, part) for part in parts)
         return Measured(value=value, sigma=sigma, stat=stat, syst=syst)
+
+
+@dataclass(frozen=True)
+class _Common:
+    """By how much one sigma of an internal standard moves 2theta in radians, (n, k)."""
+
+    sigma: Array
+    share: Array
+    """Statistical part of its variance, (n,)."""
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Parameters, (n, q), when all lines have moved by one sigma of the internal standard."""
+
+    parameters: Array
+    share: Array
+
+
+def _apart(chosen: xr.Dataset, two_theta: Measured) -> tuple[Measured, _Common | None]:
+    """Return 2theta with the sigmas that are each line's own, and what all have in common."""
+    if "standard_move_stat" not in chosen:
+        return two_theta, None
+    stat, syst = (
+        np.ascontiguousarray(np.radians(chosen[f"standard_move_{part}"].values))
+        for part in ("stat", "syst")
+    )
+    variance = stat**2 + syst**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sigma = np.sqrt(np.maximum(two_theta.sigma**2 - variance, LEAST * two_theta.sigma**2))
+        own_stat = np.sqrt(np.maximum(two_theta.stat**2 - stat**2, 0.0))
+        own_syst = np.sqrt(np.maximum(two_theta.syst**2 - syst**2, 0.0))
+        # the share is that of the shift: the same for all lines, so that any says it
+        share = np.nan_to_num(np.nansum(stat**2, axis=1) / np.nansum(variance, axis=1), nan=1.0)
+    own = Measured(value=two_theta.value, sigma=sigma, stat=own_stat, syst=own_syst)
+    return own, _Common(np.sqrt(variance) * np.where(stat + syst < 0, -1.0, 1.0), share)
 
 
 def _variance(slope: Array, covariance: Array) -> Array:
@@ -217,21 +267,27 @@ def _variance(slope: Array, covariance: Array) -> Array:
     return np.maximum(total, 0.0)
 
 
-def _cell(chosen: xr.Dataset, crystal: System, fit: _Fit, nuisances: tuple[str, ...]) -> xr.Dataset:
+def _cell(
+    chosen: xr.Dataset,
+    crystal: System,
+    fit: _Fit,
+    nuisances: tuple[str, ...],
+    moved: _Moved | None,
+) -> xr.Dataset:
     p = len(crystal.names)
     metric = np.where(fit.ended[:, None] == FITTED, fit.parameters[:, :p], np.nan)
     values, slopes = crystal.values(metric), crystal.slopes(metric)
     bad = np.asarray(~np.isfinite(values).all(axis=1))
     result = xr.Dataset(coords=chosen["centre"].coords)
     for at, name in enumerate((*crystal.names, "volume")):
-        number = fit.number(values[:, at], slopes[:, at], slice(0, p), bad)
+        number = fit.number(values[:, at], slopes[:, at], slice(0, p), bad, moved)
         units, meaning = ABOUT[name]
         result = result.assign(labelled(name, number, units=units, meaning=meaning, dims=("time",)))
     for at, name in enumerate(nuisances, start=p):
         units, meaning = ABOUT[name]
         factor = 180 / np.pi if units == "degree" else 1.0
         slope = np.full((bad.size, 1), factor)
-        number = fit.number(factor * fit.parameters[:, at], slope, slice(at, at + 1), bad)
+        number = fit.number(factor * fit.parameters[:, at], slope, slice(at, at + 1), bad, moved)
         result = result.assign(labelled(name, number, units=units, meaning=meaning, dims=("time",)))
     return result
 

@@ -45,8 +45,8 @@ REASONS: dict[str, int] = {
 }
 """Why a block is undecided.
 
-`too_close`: the line moves or splits by less than 0.3 FWHM and two sigma, where a change of width,
-from strain or size, looks the same. `not_told_apart`: chi-squares differ too little.
+`too_close`: the line moves or splits by less than 0.3 FWHM and three sigma, where a change of
+width, from strain or size, looks the same. `not_told_apart`: chi-squares differ too little.
 `width_changes`: one line of free width in every frame explains the block much better.
 `no_exchange`: two lines explain it better, but a quarter of the area does not change places: a
 shoulder that stays, or a line that broadens.
@@ -62,7 +62,7 @@ WORST = 10.0
 """Reduced chi-square from which neither is an explanation."""
 SLOW = 0.75
 """Largest drift of two lines along a block, over their separation."""
-SURE = 2.0
+SURE = 3.0
 """Sigma by which a separation must be larger than that."""
 CLEAR = 15.0
 """Chi-square a frame by which a line must be better than none; noise finds 8."""

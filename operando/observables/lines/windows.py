@@ -145,8 +145,8 @@ def _check(window: Window, grid: Array, inside: int) -> None:
     needed = 4 * len(window.labels) + 4
     if inside < needed:
         raise RequestError(
-            f"window {window.name!r}: {inside} points in {window.low!r}-{window.high!r}; at "
-            f"least {needed} are needed and the data span {grid[0]:g}-{grid[-1]:g}"
+            f"window {window.name!r}: {inside} points in {window.low!r}-{window.high!r} outside of "
+            f"masks; at least {needed} are needed and the data span {grid[0]:g}-{grid[-1]:g}"
         )
     declared = (*window.lines, *window.frozen)
     outside = [line for line in declared if not window.low < line < window.high]
