@@ -216,6 +216,18 @@ def test_a_change_that_does_not_return_is_found() -> None:
     assert pulls.std() < 1.6
 
 
+def test_a_band_that_is_gone_has_not_returned() -> None:
+    """Too weak for a centre it still has an area: nothing where there were 3000 counts."""
+    series = tracks()
+    late = cell(ROUNDS)["half_cycle"] >= 2
+    series["area"][late, 3] -= AREA[3]
+    series["assessment"][late, 3] = ASSESSMENT["weak"]
+    series["centre"][late, 3] = np.nan
+    found = having(judged(series), "not_returned")
+    assert set(np.flatnonzero(late)[3:-3]) <= set(found)
+    assert min(found) >= np.flatnonzero(late)[0]
+
+
 def test_the_same_state_is_compared() -> None:
     """Noise alone: the mean square of the differences is that of sigma, though the oxide halves."""
     chi2 = np.concatenate([judged(tracks(seed))["return_chi2"].values for seed in range(10)])

@@ -18,7 +18,7 @@ from scipy.special import chdtrc
 from operando import arguments
 from operando.errors import RequestError
 from operando.model import STATES, flag_attributes, positions
-from operando.observables.lines.measured import believed
+from operando.observables.lines.flags import ASSESSMENT
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -199,10 +199,13 @@ def _before(series: xr.Dataset, rows: Index, baseline: int | None) -> Mask:
     return np.asarray(rows < first)
 
 
-def _believed(part: xr.Dataset, *, despite: tuple[str, ...] = ()) -> Mask:
-    """Return where numbers of tracks may be used, (n, lines)."""
+def _believed(part: xr.Dataset, *, despite: int = 0) -> Mask:
+    """Return where numbers of tracks may be used, (n, lines), whatever the bits `despite` say."""
     good = np.isfinite(part["area"].values) & np.isfinite(part["area_sigma"].values)
-    return np.asarray(good & believed(part, despite=despite))
+    if "assessment" in part:
+        allowed = int(part["assessment"].attrs.get("cautions", 0)) | despite
+        good &= (part["assessment"].values & ~allowed) == 0
+    return np.asarray(good)
 
 
 def _reference(part: xr.Dataset, before: Mask) -> _Reference:
@@ -298,7 +301,7 @@ def _returns(part: xr.Dataset, along: str) -> tuple[Array, Array, Array, npt.NDA
     half, state = part["half_cycle"].values, part["state"].values
     place = part[along].values.astype(float)
     # a band that is gone has an area: that it went is what matters most
-    good = _believed(part, despite=("weak",))
+    good = _believed(part, despite=ASSESSMENT["weak"])
     value, sigma = (np.where(good, part[name].values, np.nan) for name in ("area", "area_sigma"))
     moving = ~np.isin(state, STILL) & np.isfinite(place) & (half >= 0)
     for rows in positions(part).values():

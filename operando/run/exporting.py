@@ -54,10 +54,10 @@ def export(
     """
     technique = str(frames.attrs["technique"])
     form = form or USUAL.get(technique)
-    if form is None or (technique == "xas") != (form == "nxxas"):
+    if technique not in USUAL or form is None or (technique == "xas") != (form == "nxxas"):
         raise RequestError(
-            f"measurement {measurement.name!r}: {technique} cannot be written as {form!r}; xas can "
-            f"as nxxas, xrd as {', '.join(FORMS[1:])}"
+            f"measurement {measurement.name!r}: {technique} cannot be written as "
+            f"{form or 'anything'}; xas can as nxxas, xrd as {', '.join(FORMS[1:])}"
         )
     if form == "nxxas":
         return write_nxxas(frames, path)
