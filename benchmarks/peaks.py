@@ -418,9 +418,9 @@ def own_process(what: str, *words: str, env: dict[str, str] | None = None) -> st
     return done.stdout.strip().splitlines()[-1]
 
 
-def scaling(quick: bool) -> bool:
+def scaling() -> bool:
     """Print what a second core gives, and what small chunks cost."""
-    frames = 6000 if quick else 20_000
+    frames = 20_000
     block, known = patterns(2000)
     values = np.tile(block.values.astype(np.uint16), (frames // 2000, 1))
     time_ = known["time"].values[0] + np.arange(frames) * np.timedelta64(10, "s")
@@ -481,7 +481,8 @@ def main() -> int:
     good &= identity(problem, asked.quick)
     good &= compiling()
     good &= streaming(asked.quick)
-    good &= scaling(asked.quick)
+    if not asked.quick:  # wall time, and differences of a few per cent: for an idle machine
+        good &= scaling()
     return 0 if good else 1
 
 
