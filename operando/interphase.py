@@ -112,6 +112,10 @@ def candidates(
 
 
 def _is_local(event: Event) -> bool:
+    """Whether something may have formed here: neither a loss nor a shoulder of a known line."""
+    named = str(event.detail.get("assignment", ""))
+    if event.kind == "lost_peak" or named.startswith("split or shoulder"):
+        return False
     if str(event.detail.get("scope", "")).startswith(WHOLE_ELECTRODE):
         return False
     return event.kind != "incomplete_return" or bool(event.detail.get("silent"))

@@ -254,7 +254,7 @@ def _running(row: Array) -> Array:
 def _unskewed(size: float, side: int, k: float, precision: float, skew: Array) -> float:
     """Return what a Gaussian would score that seldom (Cornish and Fisher), never more than given.
 
-    Counts have heavier tails upwards: with few of them 6 sigma are as common as 5.
+    Counts have heavier tails upwards, the more so the fewer they are.
     """
     if size <= 1.0:
         return size
