@@ -102,6 +102,14 @@ def weigh(
     )
 
 
+def test_a_lost_line_or_a_shoulder_is_no_candidate() -> None:
+    born = event(**RAMAN)
+    assert candidates([born], frames={"raman": frames(("",))}, observed={})
+    shoulder = {"assignment": "split or shoulder of the line at 590.0"}
+    for other in (replace(born, kind="lost_peak"), replace(born, detail=shoulder)):
+        assert candidates([other], frames={"raman": frames(("",))}, observed={}) == []
+
+
 def test_a_local_lasting_change_with_a_silent_control_is_supported() -> None:
     [found] = weigh(event())
     assert (found.verdict, found.severity) == ("supported", "alert")
@@ -124,14 +132,6 @@ def test_what_the_whole_electrode_does_is_no_candidate() -> None:
 
 
 @pytest.mark.parametrize(("silent", "count"), [([], 0), (["bulk"], 1)])
-def test_a_lost_line_or_a_shoulder_is_no_candidate() -> None:
-    born = event(**RAMAN)
-    assert candidates([born], frames={"raman": frames(("",))}, observed={})
-    shoulder = {"assignment": "split or shoulder of the line at 590.0"}
-    for other in (replace(born, kind="lost_peak"), replace(born, detail=shoulder)):
-        assert candidates([other], frames={"raman": frames(("",))}, observed={}) == []
-
-
 def test_an_incomplete_return_counts_where_another_position_returned(
     silent: list[str], count: int
 ) -> None:
